@@ -1,0 +1,2 @@
+//! Nylon.
+fn main() {}
