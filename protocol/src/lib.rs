@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The Nylon wire: what a host and a worker exchange, and nothing else.
+//!
+//! `wire.toml` is the table of every number, [`wire`] its generated constants, SPEC.md the explanation, `vectors/`
+//! the judge. This crate is pure: no I/O, no clock, no shared memory. A decoder here takes a private copy of what a
+//! peer wrote and either yields checked values or names the [`Violation`].
+#![deny(unsafe_code)]
+
+pub mod frame;
+pub mod segment;
+pub mod violation;
+pub mod wire;
+
+pub use frame::{FfiBuffer, Frame, Token};
+pub use segment::Geometry;
+pub use violation::Violation;

@@ -1,0 +1,325 @@
+// Code generated from protocol/wire.toml by `cargo xtask gen`. DO NOT EDIT.
+
+package wire
+
+// Version of the ABI and hash of its frozen layout (SPEC.md 1).
+const (
+	Magic       uint64 = 0x314d48534e4c594e
+	AbiMajor    uint16 = 1
+	AbiMinor    uint16 = 1
+	AbiMinorMin uint16 = 0
+	LayoutHash  uint64 = 0x8e4dc0cd9022414d
+)
+
+// Offsets in the 4096-byte header page of a segment (SPEC.md 2.3).
+const (
+	HeaderMagic      int = 0   // u64, the magic
+	HeaderAbiMajor   int = 8   // u16
+	HeaderAbiMinor   int = 10  // u16, highest minor of the segment's owner
+	HeaderHeaderLen  int = 12  // u32, always 4096
+	HeaderLayoutHash int = 16  // u64
+	HeaderEpoch      int = 24  // u64, random and not zero, one per process incarnation
+	HeaderSegLen     int = 32  // u64, length of the segment in bytes
+	HeaderLanes      int = 40  // u32, 1..=64
+	HeaderSlots      int = 44  // u32 N, a power of two, 64..=4096
+	HeaderSlotSize   int = 48  // u32, always 128
+	HeaderEndian     int = 52  // u32, always 0x01020304
+	HeaderArenaLen   int = 56  // u64 A, a power of two, 256 KiB..=64 MiB
+	HeaderLaneStride int = 64  // u64, a multiple of 4096
+	HeaderLane0Off   int = 72  // u64, always 0x1000
+	HeaderFeatures   int = 80  // u64, feature bits of the segment's owner
+	HeaderState      int = 128 // u32, one of STATE_*; in a 128-byte block of its own
+	HeaderSpinNsPeer int = 256 // u32, H only: how long the worker may spin, in ns; 0 = not at all
+	HeaderPolicySeq  int = 260 // u32, H only: bumped after spin_ns_peer changed
+)
+
+// Offsets in a lane, from the lane's start (SPEC.md 2.4).
+const (
+	LaneBell      int = 0    // u32, W=owner: doorbell of the ring stored in this segment
+	LaneRescue    int = 4    // u32, H only: bumped when frames stay untaken though the worker is awake
+	LaneHead      int = 128  // u32, W=owner as consumer: slots of the other segment's ring released, free-running
+	LaneArenaHead int = 136  // u64, W=owner as consumer: bytes of the other segment's arena released
+	LaneWait      int = 256  // u32, W=owner as consumer: even = awake, odd = sleeping epoch
+	LaneSpaceWait int = 384  // u32, W=owner as producer out of space: even/odd epoch
+	LaneSpaceBell int = 388  // u32, W=owner as consumer: rung after a release while the peer's space_wait is odd
+	LaneStats     int = 512  // u64[16], W=owner, never trusted
+	LaneRing      int = 1024 // slot[N], then arena[A], 128-aligned
+)
+
+// Offsets in a 128-byte slot (SPEC.md 3.1).
+const (
+	SlotSeq      int = 0  // u32 publish word = low32(pos)+1
+	SlotKind     int = 4  // u8
+	SlotPhase    int = 5  // u8
+	SlotFlags    int = 6  // u16
+	SlotSid      int = 8  // u32
+	SlotMethod   int = 12 // u32
+	SlotCallIdx  int = 16 // u32
+	SlotCallGen  int = 20 // u32
+	SlotArenaPos int = 24 // u64
+	SlotLen      int = 32 // u32
+	SlotStatus   int = 36 // u32
+	SlotInline   int = 40 // u8[24], going on in the tail line
+	SlotTail     int = 64 // u8[64]
+)
+
+// Sizes the layout is made of, in bytes unless said otherwise.
+const (
+	SizeHeader     int = 4096 // header page
+	SizeSlot       int = 128  // one slot: a frame line and a tail line
+	SizeLine       int = 64   // arena granule
+	SizeInline     int = 88   // largest payload that travels inside the slot
+	SizeInlineHead int = 24   // part of an inline payload that sits in the frame line
+	SizePage       int = 4096 // lane strides are multiples of this
+)
+
+// Fixed words.
+const (
+	ConstEndian uint32 = 16909060 // what `endian` reads on a little-endian host
+)
+
+// Values of the header's `state` (H: written by the host).
+const (
+	StateInit     uint32 = 0 // not attached yet
+	StateReady    uint32 = 1 // handshake done, frames may flow
+	StateDraining uint32 = 2 // no new invocation will come
+	StateClosed   uint32 = 3 // the host has let go of the segment
+)
+
+// Frame kinds (SPEC.md 3.2). 0 is never valid, so that a hole reads as a violation.
+const (
+	KindCall   uint8 = 1  // host: start an invocation; worker: ask the host something
+	KindReply  uint8 = 2  // worker: the final answer of an invocation; host: the answer to a worker's CALL
+	KindError  uint8 = 3  // worker: the invocation failed; host: a worker's CALL failed
+	KindCancel uint8 = 4  // host: this invocation is void; `status` is a CANCEL_* reason
+	KindPing   uint8 = 5  // host: are you there; `status` is echoed
+	KindPong   uint8 = 6  // worker: echo of PING
+	KindGoaway uint8 = 7  // worker: please drain me; host: no new invocation will come
+	KindData   uint8 = 8  // a piece of a body or stream of an open invocation
+	KindWindow uint8 = 9  // bytes of DATA taken so far, u64, of an open invocation
+	KindClose  uint8 = 10 // host: the session is over on both sides; no answer
+)
+
+// Frame flags (SPEC.md 3.3).
+const (
+	FlagInline uint16 = 1  // the payload sits in the slot; arena_pos is 0
+	FlagMore   uint16 = 2  // DATA: more pieces follow
+	FlagOneway uint16 = 4  // no answer is expected
+	FlagOpen   uint16 = 8  // host CALL: opens the session named by sid
+	FlagKnown  uint16 = 15 // all bits a minor of this major may set
+)
+
+// Phases of a request (SPEC.md 5.1).
+const (
+	PhaseNone               uint8 = 0 // method traffic
+	PhaseRequestFilter      uint8 = 1 // before the upstream is chosen
+	PhaseResponseFilter     uint8 = 2 // when response headers exist
+	PhaseResponseBodyFilter uint8 = 3 // once per response body piece
+	PhaseLogging            uint8 = 4 // after the response is complete or failed
+	PhaseRequestBodyFilter  uint8 = 5 // once per request body piece on its way up (since 1.1)
+)
+
+// Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record, never frames.
+const (
+	MethodNone                         uint32 = 0   // no method
+	MethodNext                         uint32 = 1   // this step is done, go on
+	MethodEnd                          uint32 = 2   // this step is done, answer with what was collected
+	MethodGetPayload                   uint32 = 3   // JSON of the item's payload, when it was too large for the step record
+	MethodSetResponseHeader            uint32 = 100 // entry: key, value; replaces
+	MethodRemoveResponseHeader         uint32 = 101 // entry: key
+	MethodSetResponseStatus            uint32 = 102 // entry: value = u16 big endian
+	MethodSetResponseFullBody          uint32 = 103 // entry: value, or flag STAGED; DATA: a staged piece
+	MethodSetResponseStreamData        uint32 = 104 // DATA: one piece of a streamed response
+	MethodSetResponseStreamEnd         uint32 = 105 // finishes a streamed response
+	MethodSetResponseStreamHeader      uint32 = 106 // CALL: commit and send the response head now
+	MethodReadResponseFullBody         uint32 = 107 // CALL: the body set so far by earlier steps
+	MethodReadResponseStatus           uint32 = 108 // SDK-local
+	MethodReadResponseBytes            uint32 = 109 // SDK-local
+	MethodReadResponseHeaders          uint32 = 110 // SDK-local
+	MethodReadResponseDuration         uint32 = 111 // SDK-local
+	MethodReadResponseError            uint32 = 112 // SDK-local
+	MethodAddResponseHeader            uint32 = 113 // entry: key, value; keeps earlier ones
+	MethodReadRequestFullBody          uint32 = 200 // CALL: whole request body; the answer is DATA
+	MethodReadRequestHeader            uint32 = 201 // SDK-local
+	MethodReadRequestHeaders           uint32 = 202 // SDK-local
+	MethodReadRequestUrl               uint32 = 203 // SDK-local
+	MethodReadRequestPath              uint32 = 204 // SDK-local
+	MethodReadRequestQuery             uint32 = 205 // SDK-local
+	MethodReadRequestParams            uint32 = 206 // SDK-local
+	MethodReadRequestHost              uint32 = 207 // SDK-local
+	MethodReadRequestClientIp          uint32 = 208 // SDK-local
+	MethodReadRequestMethod            uint32 = 209 // SDK-local
+	MethodReadRequestBytes             uint32 = 210 // SDK-local
+	MethodReadRequestTimestamp         uint32 = 211 // SDK-local
+	MethodStreamRequestBody            uint32 = 212 // CALL: the request body as it arrives; the answer is DATA
+	MethodSetRequestMethod             uint32 = 220 // entry: value (since 1.1)
+	MethodSetRequestPath               uint32 = 221 // entry: value (since 1.1)
+	MethodSetRequestQuery              uint32 = 222 // entry: value (since 1.1)
+	MethodSetRequestHeader             uint32 = 223 // entry: key, value; replaces (since 1.1)
+	MethodRemoveRequestHeader          uint32 = 224 // entry: key (since 1.1)
+	MethodSetRequestBody               uint32 = 225 // entry: value, or flag STAGED; DATA: a staged piece (since 1.1)
+	MethodWebsocketUpgrade             uint32 = 300 // not negotiated yet
+	MethodWebsocketSendText            uint32 = 301 // not negotiated yet
+	MethodWebsocketSendBinary          uint32 = 302 // not negotiated yet
+	MethodWebsocketClose               uint32 = 303 // not negotiated yet
+	MethodWebsocketJoinRoom            uint32 = 310 // not negotiated yet
+	MethodWebsocketLeaveRoom           uint32 = 311 // not negotiated yet
+	MethodWebsocketBroadcastRoomText   uint32 = 312 // not negotiated yet
+	MethodWebsocketBroadcastRoomBinary uint32 = 313 // not negotiated yet
+	MethodWebsocketOnOpen              uint32 = 350 // not negotiated yet
+	MethodWebsocketOnMessageText       uint32 = 351 // not negotiated yet
+	MethodWebsocketOnMessageBinary     uint32 = 352 // not negotiated yet
+	MethodWebsocketOnClose             uint32 = 353 // not negotiated yet
+	MethodWebsocketOnError             uint32 = 354 // not negotiated yet
+)
+
+// Sections of a step record (SPEC.md 4.2), in the order they must stand in.
+const (
+	SectionEntry       uint16 = 1 // aux = index into HelloOk.entries; no body
+	SectionRequest     uint16 = 2 // the request record
+	SectionRequestOf   uint16 = 3 // body = u32 sid of an open session in this worker that holds the record
+	SectionPayload     uint16 = 4 // the item's payload, JSON bytes
+	SectionPayloadId   uint16 = 5 // body = u32 index into Hello.payloads
+	SectionPayloadCall uint16 = 6 // there is a payload, fetch it by GET_PAYLOAD; no body
+	SectionResponse    uint16 = 7 // the response head as it stands
+	SectionPiece       uint16 = 8 // body piece; aux = PIECE_* bits
+	SectionStats       uint16 = 9 // what Logging may ask
+)
+
+// aux bits of the section `piece`.
+const (
+	PieceLast uint16 = 1 // no piece follows
+)
+
+// flags of a response head.
+const (
+	HeadBody uint32 = 1 // the host holds a body set by an earlier step
+)
+
+// Offsets in a request record (SPEC.md 4.3).
+const (
+	RequestLen       int = 0  // u32, length of the record, a multiple of 8
+	RequestHeaders   int = 4  // u16, number of header pairs
+	RequestParams    int = 6  // u16, number of route parameter pairs, after the headers
+	RequestTimestamp int = 8  // i64, Unix ms
+	RequestBytes     int = 16 // u64, Content-Length or 0
+	RequestPort      int = 24 // u16, port of the URL; 0 when none, 80 or 443
+	RequestFlags     int = 26 // u8, REQFLAG_*
+	RequestVersion   int = 27 // u8, 10, 11 or 20
+	RequestReserved  int = 28 // u32, 0
+	RequestMethod    int = 32 // span
+	RequestPath      int = 40 // span
+	RequestQuery     int = 48 // span, without '?'
+	RequestHost      int = 56 // span, without port
+	RequestClientIp  int = 64 // span
+	RequestRequestId int = 72 // span
+	RequestSpare     int = 80 // two spans, 0
+	RequestPairs     int = 96 // pair[headers+params], 16 B each: span name, span value
+)
+
+// flags of a request record.
+const (
+	ReqflagTls uint8 = 1 // the client connection is TLS
+)
+
+// Offsets in a mutation record and in one of its entries (SPEC.md 4.5).
+const (
+	MutationLen        int = 0  // u32, length of the record, a multiple of 8
+	MutationCount      int = 4  // u32, number of entries
+	MutationEntries    int = 8  // first entry
+	MutationOp         int = 0  // u16, one of the METHOD_* entries
+	MutationOpFlags    int = 2  // u16, OPFLAG_*
+	MutationKeyLen     int = 4  // u32
+	MutationValueLen   int = 8  // u32
+	MutationOpReserved int = 12 // u32, 0
+	MutationOpBytes    int = 16 // key, value, zero padding to 8
+)
+
+// flags of a mutation entry.
+const (
+	OpflagStaged uint16 = 1 // the value came before, as DATA of the same method
+)
+
+// Why an invocation was cancelled.
+const (
+	CancelDeadline   uint32 = 1 // its time is used up
+	CancelClientGone uint32 = 2 // the client left
+	CancelShutdown   uint32 = 3 // the host or the plugin is being stopped
+)
+
+// Codes in the payload of an ERROR frame (SPEC.md 7).
+const (
+	ErrorPanic         uint32 = 1  // the handler panicked
+	ErrorUnknownEntry  uint32 = 2  // no such entry
+	ErrorUnknownMethod uint32 = 3  // no such method
+	ErrorBadState      uint32 = 4  // not allowed in this phase or state
+	ErrorTooLarge      uint32 = 5  // over a limit; the client gets 413 when it is its body
+	ErrorClientGone    uint32 = 6  // the client left
+	ErrorLate          uint32 = 7  // the invocation is over
+	ErrorNotNegotiated uint32 = 8  // the peer does not offer this
+	ErrorInternal      uint32 = 9  // anything else
+	ErrorBadRecord     uint32 = 10 // a mutation record was refused as a whole
+	ErrorGoexit        uint32 = 11 // the handler ended its goroutine
+	ErrorClosed        uint32 = 12 // the session is closed
+)
+
+// Codes of a Refuse message (SPEC.md 8.4).
+const (
+	RefuseVersion uint16 = 1 // no common ABI version
+	RefuseLayout  uint16 = 2 // layout_hash differs
+	RefuseSegment uint16 = 3 // the segments are not as Hello says
+	RefuseConfig  uint16 = 4 // the plugin refused its config
+	RefuseInit    uint16 = 5 // the plugin failed to initialise
+)
+
+// How a worker wants to be woken (HelloOk.doorbell).
+const (
+	DoorbellFutex   uint8 = 0 // FUTEX_WAKE on `bell`
+	DoorbellEventfd uint8 = 1 // a write to the worker's eventfd
+)
+
+// Feature bits, offered in Hello and taken in HelloOk.
+const (
+	FeatureHostCalls         uint64 = 1 // the worker may send CALL
+	FeatureStreams           uint64 = 2 // DATA and WINDOW in both directions
+	FeatureRequestBodyFilter uint64 = 4 // phase 5 (since 1.1)
+	FeatureKnown             uint64 = 7 // all features this tree offers
+)
+
+// Indices into a lane's statistics (never trusted).
+const (
+	StatTaken     int = 0 // frames taken from the peer's ring, stored before the frame is worked on
+	StatHandovers int = 1 // worker: times the lane was handed to another goroutine
+	StatWakes     int = 2 // times this side was woken
+	StatCalls     int = 3 // worker: handlers run
+)
+
+// Limits (SPEC.md 9).
+const (
+	LimitSlots         int = 256      // default N
+	LimitArena         int = 1048576  // default A
+	LimitSlotsMin      int = 64       // least N
+	LimitSlotsMax      int = 4096     // largest N
+	LimitArenaMin      int = 262144   // least A
+	LimitArenaMax      int = 67108864 // largest A
+	LimitLanesMax      int = 64       // largest number of lanes
+	LimitRecord        int = 65536    // largest step or mutation record
+	LimitData          int = 65536    // largest DATA piece
+	LimitPiece         int = 49152    // largest body piece in a step record
+	LimitInlineBody    int = 49152    // largest body value in a mutation record; larger ones are staged
+	LimitPayloadInline int = 16384    // largest payload in a step record
+	LimitWindow        int = 262144   // DATA in flight per invocation and direction
+	LimitStaged        int = 8388608  // staged body per invocation, default
+	LimitRawBody       int = 8388608  // RawBody, default
+	LimitHostCalls     int = 4        // CALLs of one invocation the host works on at a time
+	LimitInbox         int = 16       // events waiting for a busy session
+	LimitHeaders       int = 100      // header entries one mutation record may set
+	LimitHeaderBytes   int = 32768    // bytes of header names and values one mutation record may set
+	LimitHello         int = 65536    // largest Hello sent in the message itself
+	LimitControl       int = 131072   // largest control message a host reads
+)
+
+// Inherited descriptors.
+const (
+	FdControl int32 = 3 // the control socket
+)

@@ -1,0 +1,217 @@
+//! `cargo xtask gen`: protocol/wire.toml → the constants of Rust, Go and C; flatc → the schema code.
+//!
+//! In: the table and the two schemas.  Out: committed files, byte for byte the same for the same table.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+type Result<T> = std::result::Result<T, String>;
+
+/// One constant of the table.
+struct Entry {
+    key: String,
+    value: u64,
+    doc: String,
+}
+
+/// One `[group.NAME]`.
+struct Group {
+    name: String,
+    ty: String,
+    frozen: bool,
+    doc: String,
+    entries: Vec<Entry>,
+}
+
+/// The whole table.
+struct Wire {
+    magic: [u8; 8],
+    major: u16,
+    minor: u16,
+    minor_min: u16,
+    groups: Vec<Group>,
+}
+
+/// Writes the generated files below `root`; with `check` compares instead and fails on a difference.
+pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
+    let wire = parse(&root.join("protocol/wire.toml"))?;
+    let outputs = [
+        ("protocol/src/wire.rs", rust(&wire)),
+        ("sdk-go/internal/wire/wire_gen.go", go(&wire)),
+        ("sdk-c/include/nylon/wire.h", c(&wire)),
+    ];
+    for (path, text) in outputs {
+        let file = root.join(path);
+        if check {
+            let committed = fs::read_to_string(&file).unwrap_or_default();
+            if committed != text {
+                return Err(format!(
+                    "{path} differs from protocol/wire.toml: run `cargo xtask gen`"
+                ));
+            }
+        } else {
+            fs::create_dir_all(file.parent().expect("has a parent")).map_err(|e| e.to_string())?;
+            fs::write(&file, text).map_err(|e| format!("{path}: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn parse(path: &Path) -> Result<Wire> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let table: Table = text.parse().map_err(|e| format!("{}: {e}", path.display()))?;
+    let abi = table["abi"].as_table().ok_or("wire.toml: [abi] is missing")?;
+    let number = |key: &str| -> Result<u16> {
+        let n = abi.get(key).and_then(Value::as_integer).ok_or(format!("abi.{key} is missing"))?;
+        u16::try_from(n).map_err(|e| format!("abi.{key}: {e}"))
+    };
+    let magic = abi["magic"].as_str().ok_or("abi.magic is missing")?.as_bytes();
+    let groups = table["group"].as_table().ok_or("wire.toml: no groups")?;
+    Ok(Wire {
+        magic: magic.try_into().map_err(|_| "abi.magic has 8 bytes")?,
+        major: number("major")?,
+        minor: number("minor")?,
+        minor_min: number("minor_min")?,
+        groups: groups.iter().map(|(name, g)| group(name, g)).collect::<Result<_>>()?,
+    })
+}
+
+fn group(name: &str, value: &Value) -> Result<Group> {
+    let table = value.as_table().ok_or(format!("group.{name} is not a table"))?;
+    let text = |key: &str| table.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut entries = Vec::new();
+    for (key, v) in table {
+        let Some(pair) = v.as_array() else { continue };
+        let (Some(n), Some(doc)) =
+            (pair.first().and_then(Value::as_integer), pair.get(1).and_then(Value::as_str))
+        else {
+            return Err(format!("group.{name}.{key}: expected [number, \"doc\"]"));
+        };
+        let value = u64::try_from(n).map_err(|e| format!("group.{name}.{key}: {e}"))?;
+        entries.push(Entry { key: key.clone(), value, doc: doc.to_owned() });
+    }
+    let frozen = table.get("frozen").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Group { name: name.to_owned(), ty: text("type"), frozen, doc: text("doc"), entries })
+}
+
+/// FNV-1a64 of the canonical text of the frozen groups (SPEC.md 1.4).
+fn layout_hash(wire: &Wire) -> u64 {
+    let mut text = String::new();
+    for g in wire.groups.iter().filter(|g| g.frozen) {
+        let _ = writeln!(text, "group {} {}", g.name, g.ty);
+        for e in &g.entries {
+            let _ = writeln!(text, "{} {}", e.key, e.value);
+        }
+    }
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn rust(wire: &Wire) -> String {
+    let mut out = String::from(
+        "//! Generated from wire.toml by `cargo xtask gen`. Do not edit.\n\n\
+         /// First eight bytes of a segment.\n",
+    );
+    let _ = writeln!(out, "pub const MAGIC: u64 = {:#018x};", u64::from_le_bytes(wire.magic));
+    let _ = writeln!(out, "/// ABI major.\npub const ABI_MAJOR: u16 = {};", wire.major);
+    let _ =
+        writeln!(out, "/// Highest ABI minor spoken.\npub const ABI_MINOR: u16 = {};", wire.minor);
+    let _ = writeln!(
+        out,
+        "/// Lowest ABI minor spoken.\npub const ABI_MINOR_MIN: u16 = {};",
+        wire.minor_min
+    );
+    let _ = writeln!(
+        out,
+        "/// FNV-1a64 of the frozen groups (SPEC.md 1.4).\npub const LAYOUT_HASH: u64 = {:#018x};",
+        layout_hash(wire)
+    );
+    for g in &wire.groups {
+        let _ = writeln!(out, "\n// {}", g.doc);
+        for e in &g.entries {
+            let name = format!("{}_{}", g.name, e.key).to_uppercase();
+            let doc = if e.doc.is_empty() { "See the group." } else { &e.doc };
+            let _ = writeln!(out, "/// {doc}\npub const {name}: {} = {};", g.ty, e.value);
+        }
+    }
+    out
+}
+
+fn go(wire: &Wire) -> String {
+    let mut out = String::from(
+        "// Code generated from protocol/wire.toml by `cargo xtask gen`. DO NOT EDIT.\n\npackage wire\n\n",
+    );
+    let _ =
+        writeln!(out, "// Version of the ABI and hash of its frozen layout (SPEC.md 1).\nconst (");
+    let _ = writeln!(out, "\tMagic       uint64 = {:#018x}", u64::from_le_bytes(wire.magic));
+    let _ = writeln!(out, "\tAbiMajor    uint16 = {}", wire.major);
+    let _ = writeln!(out, "\tAbiMinor    uint16 = {}", wire.minor);
+    let _ = writeln!(out, "\tAbiMinorMin uint16 = {}", wire.minor_min);
+    let _ = writeln!(out, "\tLayoutHash  uint64 = {:#018x}\n)", layout_hash(wire));
+    for g in &wire.groups {
+        let ty = match g.ty.as_str() {
+            "u8" => "uint8",
+            "u16" => "uint16",
+            "u32" => "uint32",
+            "u64" => "uint64",
+            "i32" => "int32",
+            _ => "int",
+        };
+        let names: Vec<String> =
+            g.entries.iter().map(|e| camel(&g.name) + &camel(&e.key)).collect();
+        let width = names.iter().map(String::len).max().unwrap_or(0);
+        let values: Vec<String> = g.entries.iter().map(|e| e.value.to_string()).collect();
+        let value_width = values.iter().map(String::len).max().unwrap_or(0);
+        let _ = writeln!(out, "\n// {}\nconst (", g.doc);
+        for ((e, name), value) in g.entries.iter().zip(&names).zip(&values) {
+            let _ = if e.doc.is_empty() {
+                writeln!(out, "\t{name:width$} {ty} = {value}")
+            } else {
+                writeln!(out, "\t{name:width$} {ty} = {value:value_width$} // {}", e.doc)
+            };
+        }
+        out.push_str(")\n");
+    }
+    out
+}
+
+fn c(wire: &Wire) -> String {
+    let mut out = String::from(
+        "/* Generated from protocol/wire.toml by `cargo xtask gen`. Do not edit. */\n\
+         #ifndef NYLON_WIRE_H\n#define NYLON_WIRE_H\n\n#include <stdint.h>\n\n",
+    );
+    let _ = writeln!(out, "#define NYLON_MAGIC UINT64_C({:#018x})", u64::from_le_bytes(wire.magic));
+    let _ = writeln!(out, "#define NYLON_ABI_MAJOR {}", wire.major);
+    let _ = writeln!(out, "#define NYLON_ABI_MINOR {}", wire.minor);
+    let _ = writeln!(out, "#define NYLON_ABI_MINOR_MIN {}", wire.minor_min);
+    let _ = writeln!(out, "#define NYLON_LAYOUT_HASH UINT64_C({:#018x})", layout_hash(wire));
+    for g in &wire.groups {
+        let _ = writeln!(out, "\n/* {} */", g.doc);
+        for e in &g.entries {
+            let name = format!("NYLON_{}_{}", g.name, e.key).to_uppercase();
+            let _ = if e.doc.is_empty() {
+                writeln!(out, "#define {name} {}", e.value)
+            } else {
+                writeln!(out, "#define {name} {} /* {} */", e.value, e.doc)
+            };
+        }
+    }
+    out.push_str("\n#endif\n");
+    out
+}
+
+fn camel(snake: &str) -> String {
+    snake
+        .split('_')
+        .map(|word| {
+            let mut chars = word.chars();
+            chars
+                .next()
+                .map(|c| c.to_ascii_uppercase().to_string() + chars.as_str())
+                .unwrap_or_default()
+        })
+        .collect()
+}
