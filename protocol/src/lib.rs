@@ -5,6 +5,7 @@
 //! peer wrote and either yields checked values or names the [`Violation`].
 #![deny(unsafe_code)]
 
+pub mod check;
 pub mod frame;
 pub mod segment;
 pub mod violation;
