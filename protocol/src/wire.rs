@@ -482,6 +482,8 @@ pub const LIMIT_HEADER_BYTES: usize = 32768;
 pub const LIMIT_HELLO: usize = 65536;
 /// largest control message a host reads
 pub const LIMIT_CONTROL: usize = 131072;
+/// bytes of text in an ERROR or in `stats`
+pub const LIMIT_ERROR_TEXT: usize = 4096;
 
 // Inherited descriptors.
 /// the control socket
