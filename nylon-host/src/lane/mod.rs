@@ -94,6 +94,7 @@ pub(crate) struct Lane {
     /// Wakes the reactor: to flush, to watch progress, to arm again.
     nudge: Notify,
     watching: AtomicBool,
+    watch_nudge: Notify,
     fault: OnceLock<Fault>,
     faulted: Notify,
 }
@@ -119,7 +120,7 @@ impl Lane {
             counters: Counters::default(),
             credits: Semaphore::new(credits as usize),
             waiting: AtomicU64::new(0),
-            table: Mutex::new(Table::new(credits, window.into())),
+            table: Mutex::new(Table::new(credits, window)),
             writer: Mutex::new(Writer::new(end.down)),
             up: Mutex::new(end.up),
             waker: end.waker,
@@ -127,6 +128,7 @@ impl Lane {
             disarmed: AtomicBool::new(false),
             nudge: Notify::new(),
             watching: AtomicBool::new(false),
+            watch_nudge: Notify::new(),
             fault: OnceLock::new(),
             faulted: Notify::new(),
         });
@@ -182,15 +184,14 @@ impl Lane {
 
     /// Ends an invocation and gives its credit back.
     pub(crate) fn end(&self, token: Token, answered: bool) {
-        let (unanswered, credits) = {
+        let stuck = {
             let mut table = self.table();
             table.end(token, answered);
-            (table.unanswered(), table.in_flight())
+            table.stuck()
         };
         self.credits.add_permits(1);
-        let limit = (credits + self.credits.available_permits()) / 2;
-        if unanswered > limit {
-            self.report(Fault::Stuck(unanswered));
+        if let Some(n) = stuck {
+            self.report(Fault::Stuck(n));
         }
     }
 
@@ -205,7 +206,8 @@ impl Lane {
 
     /// Sends a piece of DATA down; the caller has asked [`Self::window_left`].
     pub(crate) fn send_data(&self, token: Token, frame: &Frame, piece: &[u8]) {
-        self.table().sent(token, piece.len());
+        let sent = u32::try_from(piece.len()).is_ok_and(|n| self.table().sent(token, n));
+        debug_assert!(sent, "DATA past the window");
         self.send(frame, piece);
     }
 
@@ -304,7 +306,7 @@ impl Lane {
     /// Has the reactor watch that the worker takes what was sent.
     fn watch(&self) {
         if !self.watching.load(Ordering::Relaxed) && !self.watching.swap(true, Ordering::Relaxed) {
-            self.nudge.notify_one();
+            self.watch_nudge.notify_one();
         }
     }
 
@@ -356,6 +358,7 @@ impl Lane {
         let wakers = self.table().die();
         wakers.into_iter().for_each(std::task::Waker::wake);
         self.nudge.notify_one();
+        self.watch_nudge.notify_one();
     }
 
     /// Why calls on this lane fail.

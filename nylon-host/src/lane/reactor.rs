@@ -19,6 +19,8 @@ const TURN_FRAMES: usize = 64;
 const TURN_BYTES: usize = 256 * 1024;
 /// How long frames may stay untaken by a worker that is awake before another of its threads is asked to take over.
 const STALL: Duration = Duration::from_millis(1);
+/// How long between two requests when they bring nothing.
+const STALL_MAX: Duration = Duration::from_millis(64);
 /// The host bell's counter is read once in so many wakes, so that it cannot saturate.
 const BELL_READ_EVERY: u32 = 1 << 20;
 
@@ -94,9 +96,7 @@ fn turn(lane: &Lane, payload: &mut Vec<u8>) -> Result<Turn, Violation> {
         Armed::Ready => Ok(Turn::More),
         Armed::Sleep(_) => {
             ring_space(lane, &mut up);
-            let writer = lock(&lane.writer);
-            // A release of the worker between the flush above and the arming made no ring if it saw us awake.
-            Ok(if writer.waits() && writer.room_came() { Turn::More } else { Turn::Asleep })
+            Ok(Turn::Asleep)
         }
     }
 }
@@ -113,31 +113,37 @@ fn ring_space(lane: &Lane, up: &mut nylon_shm::Consumer<nylon_shm::MappedRing>) 
 /// of its threads is asked to (SPEC.md 9.3). Costs nothing while nothing is in flight.
 async fn watch(lane: Arc<Lane>) {
     let mut seen = 0;
-    loop {
-        if lane.fault.get().is_some() {
-            return;
-        }
+    let mut pause = STALL;
+    while lane.fault.get().is_none() {
         let sent = lane.frames_down();
         let taken = lane.waker.taken();
         if taken >= sent {
             lane.watching.store(false, Ordering::Relaxed);
+            pause = STALL;
             if lane.frames_down() == sent {
                 lane.watch_nudge.notified().await;
             }
-            continue;
+            seen = taken;
+        } else if taken == seen {
+            urge(&lane);
+            pause = (pause * 2).min(STALL_MAX);
+        } else {
+            seen = taken;
+            pause = STALL;
         }
-        if taken == seen {
-            let rung = if lane.waker.sleeps() {
-                lane.waker.ring()
-            } else {
-                lane.counters.rescues.fetch_add(1, Ordering::Relaxed);
-                lane.waker.rescue()
-            };
-            if let Err(e) = rung {
-                tracing::warn!(error = %e, "cannot ring the worker");
-            }
-        }
-        seen = taken;
-        tokio::time::sleep(STALL).await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The worker takes nothing: rings again if it sleeps (a lost wake is a bug, not an outage), else asks for a rescue.
+fn urge(lane: &Lane) {
+    let rung = if lane.waker.sleeps() {
+        lane.waker.ring()
+    } else {
+        lane.counters.rescues.fetch_add(1, Ordering::Relaxed);
+        lane.waker.rescue()
+    };
+    if let Err(e) = rung {
+        tracing::warn!(error = %e, "cannot ring the worker");
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use nylon_protocol::check::{self, Issued, Verdict, Window};
 use nylon_protocol::{Frame, Token, Violation, wire};
 
 /// A frame that came up, with its payload.
@@ -16,23 +17,25 @@ pub(crate) struct Inbound {
     pub(crate) payload: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    /// Count of this slot's use, from 1; 0 = never used.
-    generation: u32,
-    live: bool,
-    sid: u32,
-    phase: u8,
+    /// What a frame's token is held to.
+    issued: Issued,
     /// CALLs of the worker not answered yet.
     calls: usize,
-    /// DATA bytes received, and returned by WINDOW.
-    received: u64,
-    returned: u64,
-    /// DATA bytes sent, and taken by the worker.
-    sent: u64,
-    taken: u64,
+    /// DATA of the worker.
+    up: Window,
+    /// DATA to the worker.
+    down: Window,
     inbox: VecDeque<Inbound>,
     waker: Option<Waker>,
+}
+
+impl Slot {
+    fn new(issued: Issued, window: u32) -> Self {
+        let (up, down) = (Window::new(window), Window::new(window));
+        Self { issued, calls: 0, up, down, inbox: VecDeque::new(), waker: None }
+    }
 }
 
 /// What became of a frame.
@@ -51,7 +54,7 @@ pub(crate) struct Table {
     free: Vec<u32>,
     sids: HashSet<u32>,
     last_sid: u32,
-    window: u64,
+    window: u32,
     /// Cancelled invocations whose one final frame is still to come.
     unanswered: usize,
     /// Final frames nobody was waiting for, since `duplicates_since`.
@@ -60,6 +63,8 @@ pub(crate) struct Table {
     dead: bool,
 }
 
+/// A slot never used.
+const NEVER: Issued = Issued { generation: 0, live: false, sid: 0, phase: 0 };
 /// CALLs one invocation may have open before it is a flood.
 const CALLS_MAX: usize = 1024;
 /// Answers nobody asked for that are tolerated a minute (HARDENING row 15).
@@ -68,9 +73,9 @@ const DUPLICATES_PER_MINUTE: u32 = 100;
 const JOIN_UP_TO: usize = 64 * 1024;
 
 impl Table {
-    pub(crate) fn new(credits: u32, window: u64) -> Self {
+    pub(crate) fn new(credits: u32, window: u32) -> Self {
         Self {
-            slots: (0..credits).map(|_| Slot::default()).collect(),
+            slots: (0..credits).map(|_| Slot::new(NEVER, window)).collect(),
             free: (0..credits).rev().collect(),
             sids: HashSet::new(),
             last_sid: 0,
@@ -107,15 +112,15 @@ impl Table {
         }
         let idx = self.free.pop()?;
         let slot = &mut self.slots[idx as usize];
-        let generation = slot.generation.checked_add(1).unwrap_or(1);
-        *slot = Slot { generation, live: true, sid, phase, ..Slot::default() };
+        let generation = slot.issued.generation.checked_add(1).unwrap_or(1);
+        *slot = Slot::new(Issued { generation, live: true, sid, phase }, self.window);
         Some(Token { idx, generation })
     }
 
     /// Ends an invocation. `answered`: its final frame has come; otherwise one late frame is expected.
     pub(crate) fn end(&mut self, token: Token, answered: bool) {
         let Some(slot) = self.current(token) else { return };
-        slot.live = false;
+        slot.issued.live = false;
         slot.waker = None;
         slot.inbox.clear();
         self.free.push(token.idx);
@@ -124,8 +129,9 @@ impl Table {
         }
     }
 
-    pub(crate) fn unanswered(&self) -> usize {
-        self.unanswered
+    /// Whether more handlers than the lane can spare never answered, and how many.
+    pub(crate) fn stuck(&self) -> Option<usize> {
+        (self.unanswered > self.slots.len() / 2).then_some(self.unanswered)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -156,25 +162,21 @@ impl Table {
 
     /// Notes that `bytes` of DATA were handed on; gives the new total for WINDOW when it is worth a frame.
     pub(crate) fn give_back(&mut self, token: Token, bytes: usize) -> Option<u64> {
-        let quarter = self.window / 4;
+        let quarter = u64::from(self.window / 4);
         let slot = self.current(token)?;
-        let total = slot.returned + bytes as u64;
-        let due = total / quarter != slot.returned / quarter;
-        slot.returned = total;
-        due.then_some(total)
+        let before = slot.up.give(0);
+        let total = slot.up.give(bytes as u64);
+        (total / quarter != before / quarter).then_some(total)
     }
 
     /// How many bytes of DATA may be sent down now.
     pub(crate) fn window_left(&mut self, token: Token) -> u64 {
-        let window = self.window;
-        self.current(token).map_or(0, |s| window - (s.sent - s.taken).min(window))
+        self.current(token).map_or(0, |slot| slot.down.room())
     }
 
-    /// Notes that `bytes` of DATA were sent down.
-    pub(crate) fn sent(&mut self, token: Token, bytes: usize) {
-        if let Some(slot) = self.current(token) {
-            slot.sent += bytes as u64;
-        }
+    /// Notes that `bytes` of DATA are sent down; false when the window does not hold them.
+    pub(crate) fn sent(&mut self, token: Token, bytes: u32) -> bool {
+        self.current(token).is_some_and(|slot| slot.down.take(bytes).is_ok())
     }
 
     /// The worker is gone: nothing will come any more. Wakes everybody.
@@ -190,28 +192,14 @@ impl Table {
         payload: &[u8],
         now: Instant,
     ) -> Result<Delivery, Violation> {
-        let token = frame.token();
-        let fault = Violation::Token { idx: token.idx, generation: token.generation };
-        let window = self.window;
-        let Some(slot) = self.slots.get_mut(token.idx as usize) else { return Err(fault) };
-        if token.generation > slot.generation || token.generation == 0 {
-            return Err(fault);
-        }
-        if token.generation < slot.generation || !slot.live {
+        let slot = self.slots.get_mut(frame.call_idx as usize);
+        let issued = slot.as_ref().map(|slot| slot.issued);
+        let (Verdict::Current, Some(slot)) = (check::check_token(&frame, issued)?, slot) else {
             return self.late(&frame, now);
-        }
-        if frame.sid != slot.sid {
-            return Err(Violation::Sid(frame.sid));
-        }
-        if frame.phase != slot.phase {
-            return Err(Violation::Phase(frame.phase));
-        }
+        };
         match frame.kind {
             wire::KIND_DATA => {
-                slot.received += payload.len() as u64;
-                if slot.received - slot.returned > window {
-                    return Err(Violation::Window("DATA past the window"));
-                }
+                slot.up.take(frame.len)?;
                 if let Some(last) = slot.inbox.back_mut()
                     && last.frame.kind == wire::KIND_DATA
                     && last.frame.method == frame.method
@@ -223,18 +211,9 @@ impl Table {
                 }
             }
             wire::KIND_WINDOW => {
-                let total = u64::from_le_bytes(
-                    payload.try_into().map_err(|_| Violation::Window("not 8 bytes"))?,
-                );
-                if total < slot.taken {
-                    return Err(Violation::Window("total went back"));
-                }
-                if total > slot.sent {
-                    return Err(Violation::Window("total past what was sent"));
-                }
-                slot.taken = total;
+                slot.down.on_total(check::window_total(payload)?)?;
                 if slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW) {
-                    return Ok(Delivery::Delivered(None));
+                    return Ok(Delivery::Delivered(slot.waker.take()));
                 }
             }
             wire::KIND_CALL => {
@@ -273,6 +252,6 @@ impl Table {
     fn current(&mut self, token: Token) -> Option<&mut Slot> {
         self.slots
             .get_mut(token.idx as usize)
-            .filter(|s| s.live && s.generation == token.generation)
+            .filter(|s| s.issued.live && s.issued.generation == token.generation)
     }
 }

@@ -71,18 +71,17 @@ impl<M: Memory> Producer<M> {
         let placed = self.reserve(payload.len())?;
         match placed {
             None => frame.set_inline(payload),
-            Some((at, next)) => {
+            Some((size, at, next)) => {
                 self.ring.put_bytes(at & (self.ring.arena() - 1), payload);
                 frame.arena_pos = at;
-                frame.len =
-                    u32::try_from(payload.len()).map_err(|_| PushError::TooLarge(payload.len()))?;
+                frame.len = size;
                 self.apos = next;
             }
         }
         let index = self.index();
         self.ring.put_frame(index, &frame);
         // Release: pairs with the Acquire in `Consumer::published` (frame and payload bytes visible).
-        self.ring.seq(index).store(publish_word(self.pos), Ordering::Release);
+        self.ring.seq(index).store(check::seq_of(self.pos), Ordering::Release);
         self.pos += 1;
         Ok(())
     }
@@ -95,8 +94,8 @@ impl<M: Memory> Producer<M> {
         self.reserve(len).map(drop)
     }
 
-    /// Finds a slot and, for a payload over 88 bytes, its place in the arena: `(arena_pos, next apos)`.
-    fn reserve(&mut self, len: usize) -> Result<Option<(u64, u64)>, PushError> {
+    /// Finds a slot and, for a payload over 88 bytes, its place in the arena: `(len, arena_pos, next apos)`.
+    fn reserve(&mut self, len: usize) -> Result<Option<(u32, u64, u64)>, PushError> {
         let slots = u64::from(self.ring.slots());
         if self.pos - self.head >= slots {
             self.take_head()?;
@@ -108,17 +107,18 @@ impl<M: Memory> Producer<M> {
             return Ok(None);
         }
         let arena = self.ring.arena();
-        if len as u64 > arena / 4 {
-            return Err(PushError::TooLarge(len));
-        }
-        let (at, next) = check::bump(self.apos, len as u64, arena);
+        let size = match u32::try_from(len) {
+            Ok(size) if u64::from(size) <= arena / 4 => size,
+            _ => return Err(PushError::TooLarge(len)),
+        };
+        let (at, next) = check::bump(self.apos, size, arena);
         if next - self.arena_head > arena {
             self.take_arena_head()?;
             if next - self.arena_head > arena {
                 return Err(PushError::Full);
             }
         }
-        Ok(Some((at, next)))
+        Ok(Some((size, at, next)))
     }
 
     fn take_head(&mut self) -> Result<(), Violation> {
@@ -199,13 +199,4 @@ impl<M: Memory> Producer<M> {
 #[expect(clippy::cast_possible_truncation, reason = "masked below a u32")]
 pub(super) fn slot_index(pos: u64, slots: u32) -> u32 {
     (pos & u64::from(slots - 1)) as u32
-}
-
-/// What `seq` reads when position `pos` is published (SPEC.md 3.7).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the publish word is the low half of the position"
-)]
-pub(super) fn publish_word(pos: u64) -> u32 {
-    (pos as u32).wrapping_add(1)
 }
