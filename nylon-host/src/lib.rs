@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Nylon's host: runs plugins out of process.
+#![deny(unsafe_code)]
+
+pub mod dispatch;
+pub mod gateway;
+pub mod template;

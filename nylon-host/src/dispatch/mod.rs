@@ -1,0 +1,3 @@
+//! Dispatch: which route, which plugins, which phase.
+
+pub mod route;
