@@ -19,6 +19,11 @@ fn messages_are_as_expected() {
     let cases = cases();
     assert!(cases.len() >= 20, "only {} cases found in {SNAPSHOTS}", cases.len());
     for (name, file) in cases {
+        // These two are about a machine without a system-wide configuration.
+        let system_wide = matches!(name.as_str(), "empty_file" | "nothing_to_serve");
+        if system_wide && Path::new("/etc/nylon/config").exists() {
+            continue;
+        }
         let printed = printed(&name, &file);
         let expected_file = Path::new(SNAPSHOTS).join(format!("{name}.stderr"));
         if update {

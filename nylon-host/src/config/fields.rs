@@ -30,7 +30,7 @@ impl<'a> Fields<'a> {
             Value::Map(entries) => entries,
             Value::Null => &[],
             _ => {
-                report.error(&node.at, format!("a {what} must be a map, not {}", node.kind()));
+                report.error(&node.at, format!("{} must be a map, not {}", one(what), node.kind()));
                 return None;
             }
         };
@@ -215,12 +215,18 @@ impl<'a> Fields<'a> {
     /// Reports every key that nobody asked for.
     pub(super) fn finish(self, report: &mut Report) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !self.known.contains(&&*key.name)) {
-            let list = format!("a {} takes: {}", self.what, self.known.join(", "));
+            let list = format!("{} takes: {}", one(self.what), self.known.join(", "));
             report
-                .forgivable(&key.at, format!("unknown key `{}` in a {}", key.name, self.what))
+                .forgivable(&key.at, format!("unknown key `{}` in {}", key.name, one(self.what)))
                 .help = Some(suggest::sentence(&key.name, &self.known, list));
         }
     }
+}
+
+/// `a plugin`, `an endpoint`.
+fn one(what: &str) -> String {
+    let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {what}")
 }
 
 /// What a missing key could be set to.

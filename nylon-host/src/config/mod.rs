@@ -10,8 +10,8 @@
 //! with a dot is left out), in the order of their names; their lists are joined, and the last
 //! `header_selector` wins. `config_dir` is relative to the runtime file.
 //!
-//! One file is enough: the runtime file may hold the proxy keys as well, and then needs no
-//! `config_dir`.
+//! One file is enough: the runtime file may hold the proxy keys as well. `/etc/nylon/config`, the
+//! `config_dir` of a runtime file that names none, is then not looked into.
 //!
 //! ```yaml
 //! http: 127.0.0.1:8080
@@ -213,16 +213,17 @@ fn proxy_files(
         Some(named) => base.join(&named.value),
         None => PathBuf::from(DEFAULT_CONFIG_DIR),
     };
+    if config_dir.is_none() && !declared.is_empty() {
+        return Vec::new();
+    }
     if config_dir.is_none() && !dir.exists() {
-        if declared.is_empty() {
-            let message = "nothing to serve: this file has no proxy keys and no `config_dir`";
-            let help = format!(
-                "name the directory of the proxy files ({DEFAULT_CONFIG_DIR} does not exist), or \
-                 add plugins, services and routes here"
-            );
-            let about = Diagnostic::about_file(file.display().to_string(), message);
-            report.add(about.with_help(help));
-        }
+        let message = "nothing to serve: this file has no proxy keys and no `config_dir`";
+        let help = format!(
+            "name the directory of the proxy files ({DEFAULT_CONFIG_DIR} does not exist), or add \
+             plugins, services and routes here"
+        );
+        let about = Diagnostic::about_file(file.display().to_string(), message);
+        report.add(about.with_help(help));
         return Vec::new();
     }
     match files::below(&dir) {

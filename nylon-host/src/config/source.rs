@@ -23,8 +23,9 @@ pub struct Location {
 
 impl Location {
     pub(super) fn new(source: &Arc<Source>, range: Range<usize>) -> Self {
-        let end = range.end.min(source.text.len());
-        Self { source: Arc::clone(source), range: range.start.min(end)..end }
+        let end = source.text.floor_char_boundary(range.end);
+        let start = source.text.floor_char_boundary(range.start.min(end));
+        Self { source: Arc::clone(source), range: start..end }
     }
 
     /// The place of a line and column, both counted from 1 in characters.

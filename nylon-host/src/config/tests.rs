@@ -181,6 +181,35 @@ fn lenient_mode_says_where_the_fault_is() {
 }
 
 #[test]
+fn damaged_files_are_reported_whatever_is_missing() {
+    let directory = Directory::new("damaged");
+    let lines: Vec<&str> = BASE.lines().collect();
+    for skipped in 0..lines.len() {
+        let text = [&lines[..skipped], &lines[skipped + 1..]].concat().join("\n");
+        let _ = directory.load(&text, Mode::Strict);
+    }
+    let wide = BASE.replace("./", "ąę/");
+    for (end, _) in wide.char_indices().step_by(3) {
+        if let Err(refused) = directory.load(&wide[..end], Mode::Strict) {
+            assert!(refused.to_string().starts_with("error: "), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn the_directory_may_hold_the_runtime_file_and_hidden_files() {
+    let directory = Directory::new("directory");
+    fs::write(directory.0.join(".hidden.yaml.swp"), "no: yaml: here").unwrap();
+    fs::create_dir_all(directory.0.join("more")).unwrap();
+    let group = "middleware_groups: {extra: []}\nheader_selector: x-more\n";
+    fs::write(directory.0.join("more/extra"), group).unwrap();
+    let text = format!("{BASE}\nconfig_dir: .\nheader_selector: x-first\n");
+    let config = directory.load(&text, Mode::Strict).unwrap();
+    assert_eq!(config.header_selector, "x-more");
+    assert_eq!(config.plugins.len(), 1);
+}
+
+#[test]
 fn a_program_must_be_there_and_executable_to_start() {
     let directory = Directory::new("program");
     let config = directory.load(BASE, Mode::Strict).unwrap();

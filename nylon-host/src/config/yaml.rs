@@ -50,7 +50,12 @@ pub(super) fn parse(source: &Arc<Source>) -> Result<Node, Box<Diagnostic>> {
 }
 
 fn syntax_error(source: &Arc<Source>, error: &serde_saphyr::Error) -> Diagnostic {
-    let text = error.to_string();
+    let text = match error {
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            "a file holds one document, without `---` in between".to_owned()
+        }
+        other => other.to_string(),
+    };
     let Some(place) = error.location() else {
         return Diagnostic::about_file(&source.name, format!("not valid YAML: {text}"));
     };
