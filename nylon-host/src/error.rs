@@ -74,6 +74,9 @@ pub enum Failure {
     /// The client's body is over the limit for RawBody: 413.
     #[error("request body over {0} bytes")]
     BodyTooLarge(usize),
+    /// A plugin service said NEXT: there is nowhere to go on to. 500.
+    #[error("{0}")]
+    NoAnswer(String),
     /// The client went away.
     #[error("the client left")]
     ClientGone,
@@ -87,9 +90,26 @@ impl Failure {
             Self::NotReady | Self::Busy => S::SERVICE_UNAVAILABLE,
             Self::Late => S::GATEWAY_TIMEOUT,
             Self::Crashed(_) | Self::Panicked(_) | Self::Refused(_) => S::BAD_GATEWAY,
-            Self::UnknownEntry(_) | Self::UnknownMethod(_) => S::INTERNAL_SERVER_ERROR,
+            Self::UnknownEntry(_) | Self::UnknownMethod(_) | Self::NoAnswer(_) => {
+                S::INTERNAL_SERVER_ERROR
+            }
             Self::BodyTooLarge(_) => S::PAYLOAD_TOO_LARGE,
             Self::ClientGone => S::BAD_REQUEST,
+        }
+    }
+
+    /// The code in the error body a client sees (CONTRACT 3).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotReady | Self::Busy => "PLUGIN_UNAVAILABLE",
+            Self::Late => "PLUGIN_TIMEOUT",
+            Self::Crashed(_) => "PLUGIN_CRASHED",
+            Self::Panicked(_) => "PLUGIN_PANICKED",
+            Self::Refused(_) => "PLUGIN_REFUSED",
+            Self::UnknownEntry(_) => "CONFIG_ERROR",
+            Self::UnknownMethod(_) | Self::NoAnswer(_) => "RUNTIME_ERROR",
+            Self::BodyTooLarge(_) => "PAYLOAD_TOO_LARGE",
+            Self::ClientGone => "BAD_REQUEST",
         }
     }
 }

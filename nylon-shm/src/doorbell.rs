@@ -58,21 +58,21 @@ impl Bell {
             match rustix::io::write(&self.fd, &1u64.to_ne_bytes()) {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.drain()?,
+                Err(Errno::AGAIN) => drain(&self.fd)?,
                 Err(e) => return Err(e.into()),
             }
         }
     }
+}
 
-    /// Resets the counter; nothing to reset is fine.
-    ///
-    /// # Errors
-    /// What the kernel says; never `EAGAIN`.
-    pub fn drain(&self) -> io::Result<()> {
-        match rustix::io::read(&self.fd, &mut [0; 8]) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+/// Resets an eventfd's counter; nothing to reset is fine.
+///
+/// # Errors
+/// What the kernel says; never `EAGAIN`.
+pub fn drain(fd: impl AsFd) -> io::Result<()> {
+    match rustix::io::read(fd, &mut [0; 8]) {
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+        Err(e) => Err(e.into()),
     }
 }
 

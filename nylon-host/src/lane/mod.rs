@@ -150,7 +150,12 @@ impl Lane {
     }
 
     /// Waits for a credit, at most a second and `budget`, and opens an invocation.
-    pub(crate) async fn begin(&self, sid: u32, phase: u8, budget: Duration) -> Result<Token, Failure> {
+    pub(crate) async fn begin(
+        &self,
+        sid: u32,
+        phase: u8,
+        budget: Duration,
+    ) -> Result<Token, Failure> {
         self.credit(budget).await?;
         let token = self.table().begin(sid, phase);
         let Some(token) = token else {
@@ -230,7 +235,11 @@ impl Lane {
     }
 
     /// Next frame of an invocation.
-    pub(crate) fn poll_next(&self, token: Token, cx: &mut Context<'_>) -> Poll<Result<Inbound, Failure>> {
+    pub(crate) fn poll_next(
+        &self,
+        token: Token,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Inbound, Failure>> {
         let mut table = self.table();
         if let Some(inbound) = table.take(token, cx.waker()) {
             return Poll::Ready(Ok(inbound));
@@ -269,7 +278,8 @@ impl Lane {
 
     /// Keeps the worker from ringing while callers poll; called before publishing.
     pub(crate) fn hush(&self) {
-        if !self.spin.is_zero() && !self.disarmed.load(Ordering::Relaxed)
+        if !self.spin.is_zero()
+            && !self.disarmed.load(Ordering::Relaxed)
             && let Ok(mut up) = self.up.try_lock()
         {
             up.disarm();
@@ -285,7 +295,11 @@ impl Lane {
     }
 
     /// Takes one frame, if there is one, and delivers it.
-    fn take_one(&self, up: &mut Consumer<MappedRing>, payload: &mut Vec<u8>) -> Result<bool, Violation> {
+    fn take_one(
+        &self,
+        up: &mut Consumer<MappedRing>,
+        payload: &mut Vec<u8>,
+    ) -> Result<bool, Violation> {
         let Some(frame) = up.pop(payload)? else { return Ok(false) };
         self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
         match frame.kind {

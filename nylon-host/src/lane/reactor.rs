@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nylon_protocol::Violation;
-use nylon_shm::{Armed, Bell};
+use nylon_shm::Armed;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::{Fault, Lane, lock};
+use crate::readiness;
 
 /// Frames taken before other tasks get their turn (HARDENING row 9).
 const TURN_FRAMES: usize = 64;
@@ -26,13 +27,13 @@ const BELL_READ_EVERY: u32 = 1 << 20;
 
 /// Starts the task. It ends when the lane has a fault.
 pub(super) fn start(lane: &Arc<Lane>, host_bell: OwnedFd) -> io::Result<()> {
-    let bell = AsyncFd::with_interest(Bell::from_fd(host_bell), Interest::READABLE)?;
+    let bell = readiness::watch(host_bell, Interest::READABLE)?;
     tokio::spawn(run(lane.clone(), bell));
     tokio::spawn(watch(lane.clone()));
     Ok(())
 }
 
-async fn run(lane: Arc<Lane>, bell: AsyncFd<Bell>) {
+async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
     let mut payload = Vec::new();
     let mut wakes = 0u32;
     while lane.fault.get().is_none() {
@@ -49,7 +50,7 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<Bell>) {
                 }
                 wakes = wakes.wrapping_add(1);
                 if wakes.is_multiple_of(BELL_READ_EVERY) {
-                    let _ = bell.get_ref().drain();
+                    let _ = nylon_shm::doorbell::drain(bell.get_ref());
                 }
             }
             Err(v) => return lane.report(Fault::Violation(v)),

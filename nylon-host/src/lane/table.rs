@@ -90,7 +90,8 @@ impl Table {
     /// A session id no open session of this lane has, `1 ..= i32::MAX`.
     pub(crate) fn open_session(&mut self) -> u32 {
         loop {
-            self.last_sid = if self.last_sid >= i32::MAX.unsigned_abs() { 1 } else { self.last_sid + 1 };
+            self.last_sid =
+                if self.last_sid >= i32::MAX.unsigned_abs() { 1 } else { self.last_sid + 1 };
             if self.sids.insert(self.last_sid) {
                 return self.last_sid;
             }

@@ -22,7 +22,12 @@ impl Writer {
     }
 
     /// Publishes `frame` and wakes the worker if it sleeps, or queues the frame behind those that wait for room.
-    pub(crate) fn send(&mut self, frame: &Frame, payload: &[u8], waker: &WorkerWaker) -> Result<(), Violation> {
+    pub(crate) fn send(
+        &mut self,
+        frame: &Frame,
+        payload: &[u8],
+        waker: &WorkerWaker,
+    ) -> Result<(), Violation> {
         if self.backlog.is_empty() {
             match self.down.push(frame, payload) {
                 Ok(()) => {
@@ -32,7 +37,9 @@ impl Writer {
                 }
                 Err(PushError::Full) => {}
                 Err(PushError::Peer(v)) => return Err(v),
-                Err(PushError::TooLarge(_)) => return Err(Violation::Record("frame larger than the lane takes")),
+                Err(PushError::TooLarge(_)) => {
+                    return Err(Violation::Record("frame larger than the lane takes"));
+                }
             }
         }
         self.backlog.push_back((*frame, payload.to_vec()));

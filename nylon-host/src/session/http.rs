@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nylon_protocol::record::{Fault, Mutation, Ops};
+use nylon_protocol::record::{Fault, Mutation, Op};
 use nylon_protocol::{Violation, wire};
 
 use super::phase::{Phase, PhaseSet};
@@ -35,9 +35,9 @@ pub struct Commit {
 
 impl Commit {
     /// The changes, in the order the plugin made them.
-    pub fn ops(&self) -> Ops<'_> {
-        // Parsed once before in `Machine::on_frame`; an empty record has no entries.
-        Mutation::parse(&self.mutation).map_or_else(|_| Ops::default(), |m| m.ops())
+    pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
+        // Checked before in `Machine::commit`; an empty record has no entries.
+        Mutation::parse(&self.mutation).ok().into_iter().flatten()
     }
 }
 
@@ -97,7 +97,14 @@ const STREAM_IDLE: Duration = Duration::from_secs(300);
 impl Machine {
     pub(crate) fn new(phase: Phase, budget: Duration, staged_max: usize, now: Instant) -> Self {
         let clock = Stopwatch::start(budget, now);
-        Self { phase, streaming: false, staged_max, staged_response: None, staged_request: None, clock }
+        Self {
+            phase,
+            streaming: false,
+            staged_max,
+            staged_response: None,
+            staged_request: None,
+            clock,
+        }
     }
 
     /// When the time is up, if nothing comes before; `None` while it stands still.
@@ -154,7 +161,9 @@ impl Machine {
         match method {
             wire::METHOD_SET_RESPONSE_STREAM_HEADER => {
                 if self.phase != Phase::RequestFilter || self.streaming {
-                    return Action::Abort(Failure::Refused("Stream() is for request filters, once".into()));
+                    return Action::Abort(Failure::Refused(
+                        "Stream() is for request filters, once".into(),
+                    ));
                 }
                 match self.commit(payload) {
                     Ok(commit) => {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use nylon_protocol::record::{StepWriter, write_fault};
 use nylon_protocol::{Frame, Token, wire};
 use tokio::sync::OwnedMutexGuard;
@@ -80,7 +79,15 @@ impl Session {
         let entry = index.ok_or_else(|| Failure::UnknownEntry(entry.to_owned()))?;
         let sid = lane.open_session();
         let staged_max = wire::LIMIT_STAGED;
-        Ok(Self { lane, entry, sid, opened: false, closed: false, wants: PhaseSet::ALL, staged_max })
+        Ok(Self {
+            lane,
+            entry,
+            sid,
+            opened: false,
+            closed: false,
+            wants: PhaseSet::ALL,
+            staged_max,
+        })
     }
 
     /// The session's id, 1 ..= `i32::MAX`.
