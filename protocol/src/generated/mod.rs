@@ -1,5 +1,6 @@
 //! The output of flatc, as it came. Nothing outside `handshake` and `headers` touches it, and only through its
-//! verifier. To renew it after a change of `schema/`: `flatc --rust -o src/generated schema/*.fbs`.
+//! verifier. To renew it after a change of `schema/`, with flatc 25.12.19: `flatc --rust -o src/generated schema/*.fbs`;
+//! the Go half is in sdk-go/internal/wire/doc.go.
 #![allow(
     unsafe_code,
     unreachable_pub,
