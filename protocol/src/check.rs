@@ -1,64 +1,348 @@
-//! TEMP
-#![allow(missing_docs, clippy::cast_possible_truncation)]
-use crate::{Frame, Violation, wire};
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+//! The rules a consumer holds a private copy to, as small pure functions (SPEC.md 3 and 5).
+//!
+//! The ring calls [`check_seq`], [`check_head`], [`check_arena_head`] and [`bump`]; whoever pops a frame calls
+//! [`check_frame`] before it touches the payload; whoever knows the invocations calls [`check_token`] and keeps a
+//! [`Window`] per direction. All positions are private, 64 bits wide and free-running; only their low halves travel.
+
+use crate::frame::Frame;
+use crate::violation::Violation;
+use crate::wire;
+
+/// Who wrote a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
+    /// The host.
     Host,
+    /// The worker.
     Worker,
 }
+
+/// What the consumer knows when it looks at a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameContext {
+    /// A, arena bytes of the ring.
     pub arena: u64,
-    pub expected_arena: u64,
+    /// The consumer's own arena position, before this frame.
+    pub apos: u64,
+    /// Whether the feature `host_calls` is on.
     pub host_calls: bool,
 }
-pub fn bump(apos: u64, len: u64, arena: u64) -> (u64, u64) {
-    let need = len.next_multiple_of(64);
-    let at = if (apos & (arena - 1)) + need > arena { apos.next_multiple_of(arena) } else { apos };
-    (at, at + need)
+
+/// Checks everything about a frame that the frame alone can tell (SPEC.md 3.2 to 3.6, 5.4 to 5.8, 6, 7), `from`
+/// being its writer. Tokens, phases of invocations and windows are [`check_token`]'s and [`Window`]'s.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_frame(frame: &Frame, from: Side, ctx: &FrameContext) -> Result<(), Violation> {
+    check_kind(frame.kind, from, ctx.host_calls)?;
+    check_flags(frame, from)?;
+    if frame.phase > wire::PHASE_REQUEST_BODY_FILTER {
+        return Err(Violation::Phase(frame.phase));
+    }
+    check_payload(frame, ctx)?;
+    if frame.method > u32::from(u16::MAX) {
+        return Err(Violation::Method(frame.method));
+    }
+    match from {
+        Side::Worker => check_from_worker(frame),
+        Side::Host => check_from_host(frame),
+    }
 }
+
+/// Where the frame after this one starts in the arena: the next `apos` of a consumer that has checked `frame`.
+pub fn next_apos(frame: &Frame, ctx: &FrameContext) -> u64 {
+    if frame.has(wire::FLAG_INLINE) { ctx.apos } else { bump(ctx.apos, frame.len, ctx.arena).1 }
+}
+
+/// Where a payload of `len` bytes stands, and the `apos` after it (SPEC.md 3.6). `arena` is a power of two.
+pub fn bump(apos: u64, len: u32, arena: u64) -> (u64, u64) {
+    let need = round_line(len);
+    let offset = apos & arena.wrapping_sub(1);
+    let skip = if offset + need > arena { arena - offset } else { 0 };
+    let pos = apos.wrapping_add(skip);
+    (pos, pos.wrapping_add(need))
+}
+
+/// Bytes of arena a payload of `len` takes: whole lines.
+pub fn round_line(len: u32) -> u64 {
+    u64::from(len).next_multiple_of(wire::SIZE_LINE as u64)
+}
+
+/// The publish word of position `pos` (SPEC.md 3.7).
+pub fn seq_of(pos: u64) -> u32 {
+    low32(pos).wrapping_add(1)
+}
+
+/// Whether the slot of position `pos` is published, `found` being its publish word (SPEC.md 3.7).
+///
+/// # Errors
+/// `Violation::Seq` when it is neither published nor "not yet".
 pub fn check_seq(pos: u64, slots: u32, found: u32) -> Result<bool, Violation> {
-    let want = (pos as u32).wrapping_add(1);
-    if found == want {
-        return Ok(true);
+    let published = seq_of(pos);
+    let not_yet = if pos < u64::from(slots) { 0 } else { published.wrapping_sub(slots) };
+    match found {
+        _ if found == published => Ok(true),
+        _ if found == not_yet => Ok(false),
+        _ => Err(Violation::Seq { found, pos }),
     }
-    let not_yet = if pos < u64::from(slots) { 0 } else { want.wrapping_sub(slots) };
-    if found == not_yet { Ok(false) } else { Err(Violation::Seq { found, pos }) }
 }
+
+/// The peer's `head` as a full position (SPEC.md 3.9): `pos` is the producer's, `released` the last value taken.
+///
+/// # Errors
+/// `Violation::Head` when it went back or is past `pos`.
 pub fn check_head(pos: u64, released: u64, found: u32) -> Result<u64, Violation> {
-    let step = found.wrapping_sub(released as u32);
-    let head = released + u64::from(step);
-    if head > pos { Err(Violation::Head { found, released, pos }) } else { Ok(head) }
+    let step = u64::from(found.wrapping_sub(low32(released)));
+    if step > pos.wrapping_sub(released) {
+        return Err(Violation::Head { found, released, pos });
+    }
+    Ok(released + step)
 }
+
+/// The peer's `arena_head` (SPEC.md 3.9): `apos` is the producer's position, `released` the last value taken.
+///
+/// # Errors
+/// `Violation::ArenaHead` when it went back or is past `apos`.
 pub fn check_arena_head(apos: u64, released: u64, found: u64) -> Result<u64, Violation> {
-    if found < released || found > apos {
-        Err(Violation::ArenaHead { found, released, pos: apos })
-    } else {
+    if (released..=apos).contains(&found) {
         Ok(found)
-    }
-}
-pub fn check_frame(frame: &Frame, _from: Side, ctx: &FrameContext) -> Result<(), Violation> {
-    if frame.kind == 0 || frame.kind > 10 {
-        return Err(Violation::Kind(frame.kind));
-    }
-    if frame.flags & !wire::FLAG_KNOWN != 0 {
-        return Err(Violation::Flags(frame.flags));
-    }
-    if frame.has(wire::FLAG_INLINE) {
-        if frame.len > 88 || frame.arena_pos != 0 {
-            return Err(Violation::Inline { len: frame.len, arena_pos: frame.arena_pos });
-        }
     } else {
-        if frame.len == 0 || u64::from(frame.len) > ctx.arena / 4 {
-            return Err(Violation::Len(frame.len));
+        Err(Violation::ArenaHead { found, released, pos: apos })
+    }
+}
+
+/// One slot of the host's slab, as far as a frame's token is held to it (SPEC.md 5.1, 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// The last generation issued; 0 = none yet. Wraps from `u32::MAX` to 1.
+    pub generation: u32,
+    /// Whether that invocation still waits for its final frame.
+    pub live: bool,
+    /// Its session.
+    pub sid: u32,
+    /// Its phase.
+    pub phase: u8,
+}
+
+/// What an honest token means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The invocation is open.
+    Current,
+    /// It was issued and is over: drop the frame and count it.
+    Late,
+}
+
+/// Holds a frame of an invocation to what was issued. `issued` is the slab's slot `frame.call_idx`, `None` when the
+/// index is past the slab: `check_token(&frame, slab.get(frame.call_idx as usize).map(…))`.
+///
+/// # Errors
+/// `Violation::Token` for a token never issued; `Sid` or `Phase` for a current one that is not its invocation's.
+pub fn check_token(frame: &Frame, issued: Option<Issued>) -> Result<Verdict, Violation> {
+    let never = Violation::Token { idx: frame.call_idx, generation: frame.call_gen };
+    let issued = issued.ok_or(never)?;
+    // Serial numbers: less than half the circle behind is older, the rest is ahead and never issued.
+    let age = issued.generation.wrapping_sub(frame.call_gen);
+    if frame.call_gen == 0 || issued.generation == 0 || age > u32::MAX / 2 {
+        return Err(never);
+    }
+    if age > 0 || !issued.live {
+        return Ok(Verdict::Late);
+    }
+    if frame.sid != issued.sid {
+        return Err(Violation::Sid(frame.sid));
+    }
+    if frame.phase != issued.phase {
+        return Err(Violation::Phase(frame.phase));
+    }
+    Ok(Verdict::Current)
+}
+
+/// Whether frames of `kind` carry the token of an invocation (SPEC.md 5.1).
+pub fn has_token(kind: u8) -> bool {
+    matches!(
+        kind,
+        wire::KIND_CALL
+            | wire::KIND_REPLY
+            | wire::KIND_ERROR
+            | wire::KIND_CANCEL
+            | wire::KIND_DATA
+            | wire::KIND_WINDOW
+    )
+}
+
+/// The DATA of one invocation in one direction, as either end counts it (SPEC.md 5.8).
+///
+/// The sender calls `take` before it sends and `on_total` for each WINDOW; the receiver calls `take` for each DATA
+/// and `give` once bytes are handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    limit: u64,
+    sent: u64,
+    taken: u64,
+}
+
+impl Window {
+    /// A direction in which `limit` bytes may be outstanding.
+    pub fn new(limit: u32) -> Self {
+        Self { limit: limit.into(), sent: 0, taken: 0 }
+    }
+
+    /// Bytes that may still be sent.
+    pub fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.sent - self.taken)
+    }
+
+    /// `len` bytes of DATA go out or come in.
+    ///
+    /// # Errors
+    /// `Violation::Window` when the window does not hold them; nothing is counted then.
+    pub fn take(&mut self, len: u32) -> Result<(), Violation> {
+        if u64::from(len) > self.room() {
+            return Err(Violation::Window("exceeded"));
         }
-        let expected = bump(ctx.expected_arena, frame.len.into(), ctx.arena).0;
-        if frame.arena_pos != expected {
-            return Err(Violation::ArenaPos { found: frame.arena_pos, expected });
+        self.sent += u64::from(len);
+        Ok(())
+    }
+
+    /// Receiver: `len` more bytes were handed on. Returns the `total` of the WINDOW to send.
+    pub fn give(&mut self, len: u64) -> u64 {
+        self.taken = self.taken.saturating_add(len).min(self.sent);
+        self.taken
+    }
+
+    /// Sender: a WINDOW of `total` came. Returns how many bytes it freed.
+    ///
+    /// # Errors
+    /// `Violation::Window` when it is below the last one or above what was sent.
+    pub fn on_total(&mut self, total: u64) -> Result<u64, Violation> {
+        let freed = total.checked_sub(self.taken).ok_or(Violation::Window("back"))?;
+        if total > self.sent {
+            return Err(Violation::Window("ahead"));
         }
+        self.taken = total;
+        Ok(freed)
+    }
+
+    /// Bytes sent and not yet returned.
+    pub fn outstanding(&self) -> u64 {
+        self.sent - self.taken
+    }
+}
+
+/// The `total` in a WINDOW's payload (SPEC.md 5.8).
+///
+/// # Errors
+/// `Violation::Window` when the payload is not 8 bytes.
+pub fn window_total(payload: &[u8]) -> Result<u64, Violation> {
+    payload.try_into().map(u64::from_le_bytes).map_err(|_| Violation::Window("len"))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what travels")]
+fn low32(pos: u64) -> u32 {
+    pos as u32
+}
+
+fn check_kind(kind: u8, from: Side, host_calls: bool) -> Result<(), Violation> {
+    let allowed = match kind {
+        wire::KIND_CALL => from == Side::Host || host_calls,
+        wire::KIND_REPLY
+        | wire::KIND_ERROR
+        | wire::KIND_GOAWAY
+        | wire::KIND_DATA
+        | wire::KIND_WINDOW => true,
+        wire::KIND_CANCEL | wire::KIND_PING | wire::KIND_CLOSE => from == Side::Host,
+        wire::KIND_PONG => from == Side::Worker,
+        _ => false,
+    };
+    if allowed { Ok(()) } else { Err(Violation::Kind(kind)) }
+}
+
+fn check_flags(frame: &Frame, from: Side) -> Result<(), Violation> {
+    let unknown = frame.flags & !wire::FLAG_KNOWN != 0;
+    let open = frame.has(wire::FLAG_OPEN) && !(from == Side::Host && frame.kind == wire::KIND_CALL);
+    let more = frame.has(wire::FLAG_MORE) && frame.kind != wire::KIND_DATA;
+    if unknown || open || more { Err(Violation::Flags(frame.flags)) } else { Ok(()) }
+}
+
+fn check_payload(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
+    let Frame { len, arena_pos, .. } = *frame;
+    if frame.has(wire::FLAG_INLINE) {
+        let fits = len as usize <= wire::SIZE_INLINE && arena_pos == 0;
+        return if fits { Ok(()) } else { Err(Violation::Inline { len, arena_pos }) };
+    }
+    if len == 0 || u64::from(len) > ctx.arena / 4 {
+        return Err(Violation::Len(len));
+    }
+    let (expected, _) = bump(ctx.apos, len, ctx.arena);
+    if arena_pos != expected {
+        return Err(Violation::ArenaPos { found: arena_pos, expected });
     }
     Ok(())
 }
-pub fn check_payload(_frame: &Frame, _from: Side, _payload: &[u8]) -> Result<(), Violation> {
+
+fn check_from_worker(frame: &Frame) -> Result<(), Violation> {
+    match frame.kind {
+        wire::KIND_CALL => call_number(frame),
+        wire::KIND_REPLY => {
+            let finals =
+                [wire::METHOD_NEXT, wire::METHOD_END, wire::METHOD_SET_RESPONSE_STREAM_END];
+            one_of(frame.method, &finals)?;
+            let phases = 0b11_1110; // 1..=5
+            if frame.status & !phases != 0 { Err(Violation::Status(frame.status)) } else { Ok(()) }
+        }
+        wire::KIND_ERROR => error_len(frame),
+        wire::KIND_DATA => {
+            let bodies = [
+                wire::METHOD_SET_RESPONSE_FULL_BODY,
+                wire::METHOD_SET_RESPONSE_STREAM_DATA,
+                wire::METHOD_SET_REQUEST_BODY,
+            ];
+            one_of(frame.method, &bodies)?;
+            data_len(frame)
+        }
+        wire::KIND_WINDOW => window_len(frame),
+        _ => Ok(()),
+    }
+}
+
+fn check_from_host(frame: &Frame) -> Result<(), Violation> {
+    match frame.kind {
+        wire::KIND_REPLY => call_number(frame),
+        wire::KIND_ERROR => {
+            call_number(frame)?;
+            error_len(frame)
+        }
+        wire::KIND_DATA => {
+            let bodies = [wire::METHOD_READ_REQUEST_FULL_BODY, wire::METHOD_STREAM_REQUEST_BODY];
+            one_of(frame.method, &bodies)?;
+            call_number(frame)?;
+            data_len(frame)
+        }
+        wire::KIND_WINDOW => window_len(frame),
+        _ => Ok(()),
+    }
+}
+
+fn one_of(method: u32, allowed: &[u32]) -> Result<(), Violation> {
+    if allowed.contains(&method) { Ok(()) } else { Err(Violation::Method(method)) }
+}
+
+fn call_number(frame: &Frame) -> Result<(), Violation> {
+    if frame.status == 0 { Err(Violation::Status(0)) } else { Ok(()) }
+}
+
+fn error_len(frame: &Frame) -> Result<(), Violation> {
+    if frame.len < 4 { Err(Violation::Error(frame.len as usize)) } else { Ok(()) }
+}
+
+fn data_len(frame: &Frame) -> Result<(), Violation> {
+    if frame.len as usize > wire::LIMIT_DATA {
+        return Err(Violation::Window("data-len"));
+    }
     Ok(())
+}
+
+fn window_len(frame: &Frame) -> Result<(), Violation> {
+    if frame.len == 8 { Ok(()) } else { Err(Violation::Window("len")) }
 }

@@ -5,8 +5,13 @@
 //! peer wrote and either yields checked values or names the [`Violation`].
 #![deny(unsafe_code)]
 
+mod bytes;
 pub mod check;
 pub mod frame;
+mod generated;
+pub mod handshake;
+pub mod headers;
+pub mod record;
 pub mod segment;
 pub mod violation;
 pub mod wire;

@@ -80,6 +80,9 @@ pub enum Violation {
     /// DATA past the window, a bad WINDOW, or a piece too large (5.7, 5.8).
     #[error("window: {0}")]
     Window(&'static str),
+    /// ERROR with a payload shorter than its code (7).
+    #[error("error payload of {0} bytes")]
+    Error(usize),
     /// A malformed record; names the rule (4).
     #[error("record: {0}")]
     Record(&'static str),
@@ -92,4 +95,43 @@ pub enum Violation {
     /// More tolerated faults than the budget allows (HARDENING rows 10 and 15).
     #[error("too many faults: {0}")]
     Budget(&'static str),
+}
+
+impl Violation {
+    /// The name vectors and counters use: the same words in every language.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Seq { .. } => "seq",
+            Self::Head { .. } => "head",
+            Self::ArenaHead { .. } => "arena_head",
+            Self::Kind(_) => "kind",
+            Self::Flags(_) => "flags",
+            Self::Phase(_) => "phase",
+            Self::Inline { .. } => "inline",
+            Self::Len(_) => "len",
+            Self::ArenaPos { .. } => "arena_pos",
+            Self::Token { .. } => "token",
+            Self::Sid(_) => "sid",
+            Self::Method(_) => "method",
+            Self::Status(_) => "status",
+            Self::Window(_) => "window",
+            Self::Error(_) => "error",
+            Self::Record(_) => "record",
+            Self::Header(_) => "header",
+            Self::Control(_) => "control",
+            Self::Budget(_) => "budget",
+        }
+    }
+
+    /// The rule inside that name: the vector's for a record, the field for a header.
+    pub fn rule(&self) -> Option<&'static str> {
+        match self {
+            Self::Window(rule)
+            | Self::Record(rule)
+            | Self::Header(rule)
+            | Self::Control(rule)
+            | Self::Budget(rule) => Some(rule),
+            _ => None,
+        }
+    }
 }

@@ -64,9 +64,9 @@ pub const LANE_WAIT: usize = 256;
 pub const LANE_SPACE_WAIT: usize = 384;
 /// u32, W=owner as consumer: rung after a release while the peer's space_wait is odd
 pub const LANE_SPACE_BELL: usize = 388;
-/// u64[16], W=owner, never trusted
+/// u64\[16\], W=owner, never trusted
 pub const LANE_STATS: usize = 512;
-/// slot[N], then arena[A], 128-aligned
+/// slot\[N\], then arena\[A\], 128-aligned
 pub const LANE_RING: usize = 1024;
 
 // Offsets in a 128-byte slot (SPEC.md 3.1).
@@ -92,9 +92,9 @@ pub const SLOT_ARENA_POS: usize = 24;
 pub const SLOT_LEN: usize = 32;
 /// u32
 pub const SLOT_STATUS: usize = 36;
-/// u8[24], going on in the tail line
+/// u8\[24\], going on in the tail line
 pub const SLOT_INLINE: usize = 40;
-/// u8[64]
+/// u8\[64\]
 pub const SLOT_TAIL: usize = 64;
 
 // Sizes the layout is made of, in bytes unless said otherwise.
@@ -336,7 +336,7 @@ pub const REQUEST_CLIENT_IP: usize = 64;
 pub const REQUEST_REQUEST_ID: usize = 72;
 /// two spans, 0
 pub const REQUEST_SPARE: usize = 80;
-/// pair[headers+params], 16 B each: span name, span value
+/// pair\[headers+params\], 16 B each: span name, span value
 pub const REQUEST_PAIRS: usize = 96;
 
 // flags of a request record.
@@ -482,6 +482,8 @@ pub const LIMIT_HEADER_BYTES: usize = 32768;
 pub const LIMIT_HELLO: usize = 65536;
 /// largest control message a host reads
 pub const LIMIT_CONTROL: usize = 131072;
+/// bytes of text in an ERROR or in `stats`
+pub const LIMIT_ERROR_TEXT: usize = 4096;
 
 // Inherited descriptors.
 /// the control socket

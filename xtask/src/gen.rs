@@ -134,6 +134,7 @@ fn rust(wire: &Wire) -> String {
         for e in &g.entries {
             let name = format!("{}_{}", g.name, e.key).to_uppercase();
             let doc = if e.doc.is_empty() { "See the group." } else { &e.doc };
+            let doc = doc.replace('[', "\\[").replace(']', "\\]");
             let _ = writeln!(out, "/// {doc}\npub const {name}: {} = {};", g.ty, e.value);
         }
     }

@@ -85,17 +85,15 @@ impl<M: Memory> Consumer<M> {
         }
         let frame = self.ring.get_frame(self.index());
         let arena = self.ring.arena();
-        let context =
-            FrameContext { arena, expected_arena: self.apos, host_calls: self.host_calls };
+        let context = FrameContext { arena, apos: self.apos, host_calls: self.host_calls };
         check::check_frame(&frame, self.from, &context)?;
         payload.clear();
         if frame.has(wire::FLAG_INLINE) {
             frame.inline_into(payload);
         } else {
             self.ring.get_bytes(frame.arena_pos & (arena - 1), frame.len, payload);
-            self.apos = check::bump(self.apos, frame.len.into(), arena).1;
         }
-        check::check_payload(&frame, self.from, payload)?;
+        self.apos = check::next_apos(&frame, &context);
         self.pos += 1;
         let (slot, byte) = self.released;
         if self.pos - slot >= u64::from(self.ring.slots() / 4) || self.apos - byte >= arena / 4 {

@@ -81,7 +81,7 @@ impl<M: Memory> Producer<M> {
         frame.inline = [0; wire::SIZE_INLINE_HEAD];
         frame.tail = [0; wire::SIZE_INLINE - wire::SIZE_INLINE_HEAD];
         let len = u32::try_from(payload.len()).map_err(|_| PushError::TooLarge(payload.len()))?;
-        match self.reserve(payload.len())? {
+        match self.reserve(len)? {
             None => frame.set_inline(payload),
             Some((at, next)) => {
                 self.ring.put_bytes(at & (self.ring.arena() - 1), payload);
@@ -94,7 +94,7 @@ impl<M: Memory> Producer<M> {
         let index = self.index();
         self.ring.put_frame(index, &frame);
         // Release: pairs with the Acquire in `Consumer::published` (frame and payload bytes visible).
-        self.ring.seq(index).store(publish_word(self.pos), Ordering::Release);
+        self.ring.seq(index).store(check::seq_of(self.pos), Ordering::Release);
         self.pos += 1;
         Ok(())
     }
@@ -104,15 +104,16 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// As [`Self::push`].
     pub fn has_room(&mut self, len: usize) -> Result<(), PushError> {
+        let len = u32::try_from(len).map_err(|_| PushError::TooLarge(len))?;
         self.reserve(len).map(drop)
     }
 
     /// Finds a slot and, for a payload over 88 bytes, its place in the arena: `(arena_pos, next apos)`.
-    fn reserve(&mut self, len: usize) -> Result<Option<(u64, u64)>, PushError> {
+    fn reserve(&mut self, len: u32) -> Result<Option<(u64, u64)>, PushError> {
         let arena = self.ring.arena();
-        let inline = len <= wire::SIZE_INLINE;
-        if !inline && len as u64 > arena / 4 {
-            return Err(PushError::TooLarge(len));
+        let inline = len as usize <= wire::SIZE_INLINE;
+        if !inline && u64::from(len) > arena / 4 {
+            return Err(PushError::TooLarge(len as usize));
         }
         let slots = u64::from(self.ring.slots() - if inline { 0 } else { self.kept });
         if self.pos - self.head >= slots {
@@ -124,7 +125,7 @@ impl<M: Memory> Producer<M> {
         if inline {
             return Ok(None);
         }
-        let (at, next) = check::bump(self.apos, len as u64, arena);
+        let (at, next) = check::bump(self.apos, len, arena);
         if next - self.arena_head > arena {
             self.take_arena_head()?;
             if next - self.arena_head > arena {
@@ -220,13 +221,4 @@ impl<M: Memory> Producer<M> {
 #[expect(clippy::cast_possible_truncation, reason = "masked below a u32")]
 pub(super) fn slot_index(pos: u64, slots: u32) -> u32 {
     (pos & u64::from(slots - 1)) as u32
-}
-
-/// What `seq` reads when position `pos` is published (SPEC.md 3.7).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the publish word is the low half of the position"
-)]
-pub(super) fn publish_word(pos: u64) -> u32 {
-    (pos as u32).wrapping_add(1)
 }

@@ -269,6 +269,7 @@
 #define NYLON_LIMIT_HEADER_BYTES 32768 /* bytes of header names and values one mutation record may set */
 #define NYLON_LIMIT_HELLO 65536 /* largest Hello sent in the message itself */
 #define NYLON_LIMIT_CONTROL 131072 /* largest control message a host reads */
+#define NYLON_LIMIT_ERROR_TEXT 4096 /* bytes of text in an ERROR or in `stats` */
 
 /* Inherited descriptors. */
 #define NYLON_FD_CONTROL 3 /* the control socket */

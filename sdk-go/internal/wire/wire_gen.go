@@ -317,6 +317,7 @@ const (
 	LimitHeaderBytes   int = 32768    // bytes of header names and values one mutation record may set
 	LimitHello         int = 65536    // largest Hello sent in the message itself
 	LimitControl       int = 131072   // largest control message a host reads
+	LimitErrorText     int = 4096     // bytes of text in an ERROR or in `stats`
 )
 
 // Inherited descriptors.

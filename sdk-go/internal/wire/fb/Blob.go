@@ -6,7 +6,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-/// Bytes of one constant payload (JSON text).
+// / Bytes of one constant payload (JSON text).
 type Blob struct {
 	_tab flatbuffers.Table
 }

@@ -6,7 +6,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-/// Worker -> host: the shutdown hooks have run.
+// / Worker -> host: the shutdown hooks have run.
 type Bye struct {
 	_tab flatbuffers.Table
 }

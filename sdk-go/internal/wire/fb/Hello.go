@@ -6,7 +6,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-/// Host -> worker, first message, with descriptors {H, P, host bell, worker bell, rescue bell}.
+// / Host -> worker, first message, with descriptors {H, P, host bell, worker bell, rescue bell}.
 type Hello struct {
 	_tab flatbuffers.Table
 }

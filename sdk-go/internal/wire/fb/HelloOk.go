@@ -6,7 +6,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-/// Worker -> host: attached and initialised.
+// / Worker -> host: attached and initialised.
 type HelloOk struct {
 	_tab flatbuffers.Table
 }

@@ -6,7 +6,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-/// Worker -> host: will not serve; the worker exits after it.
+// / Worker -> host: will not serve; the worker exits after it.
 type Refuse struct {
 	_tab flatbuffers.Table
 }

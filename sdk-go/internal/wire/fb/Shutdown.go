@@ -6,7 +6,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-/// Host -> worker: run the shutdown hooks, say Bye, exit 0 within grace_ms.
+// / Host -> worker: run the shutdown hooks, say Bye, exit 0 within grace_ms.
 type Shutdown struct {
 	_tab flatbuffers.Table
 }

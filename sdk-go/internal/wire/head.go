@@ -1,0 +1,60 @@
+package wire
+
+import "encoding/binary"
+
+// headPairs is where a head's pairs start: behind {status u16, headers u16, flags u32}.
+const headPairs = 8
+
+// AppendHead appends a response head (SPEC.md 4.4); flags is Head* bits. On error dst comes back as it was.
+func AppendHead(dst []byte, status uint16, flags uint32, headers []Pair) ([]byte, error) {
+	pairsEnd := headPairs + len(headers)*pairSize
+	if pairsEnd+stringsLen(headers) > LimitRecord {
+		return dst, ErrTooLarge
+	}
+	start := len(dst)
+	le := binary.LittleEndian
+	dst = le.AppendUint16(dst, status)
+	dst = le.AppendUint16(dst, uint16(len(headers)))
+	dst = le.AppendUint32(dst, flags)
+	dst = appendZeros(dst, pairsEnd-headPairs)
+	return appendPairs(dst, start, start+headPairs, headers), nil
+}
+
+// Head is a checked response head. What it returns are views of the record.
+type Head struct {
+	record  []byte
+	headers int
+}
+
+// ParseHead checks record, which is the head and nothing else.
+func ParseHead(record []byte) (Head, error) {
+	if len(record) < headPairs {
+		return Head{}, recordRule("head-pairs-past-end")
+	}
+	headers := int(binary.LittleEndian.Uint16(record[2:]))
+	floor := headPairs + headers*pairSize
+	if floor > len(record) {
+		return Head{}, recordRule("head-pairs-past-end")
+	}
+	for at := headPairs; at < floor; at += spanSize {
+		if err := checkSpan(record, at, floor, "head"); err != nil {
+			return Head{}, err
+		}
+	}
+	return Head{record, headers}, nil
+}
+
+// Record is the whole record; nil for the zero Head.
+func (h Head) Record() []byte { return h.record }
+
+// Status is the HTTP status.
+func (h Head) Status() uint16 { return binary.LittleEndian.Uint16(h.record) }
+
+// Flags is Head* bits; unknown ones are left to later minors.
+func (h Head) Flags() uint32 { return binary.LittleEndian.Uint32(h.record[4:]) }
+
+// HasBody says whether the host holds a body set by an earlier step.
+func (h Head) HasBody() bool { return h.Flags()&HeadBody != 0 }
+
+// Headers are the header pairs, names in lower case; repeated names are kept.
+func (h Head) Headers() Pairs { return Pairs{h.record, headPairs, h.headers} }
