@@ -39,12 +39,16 @@ pub struct WorkerWaker {
 
 impl HostEnd {
     /// Lane `lane` of `segments`, before the first frame.
+    ///
+    /// # Panics
+    /// If `segments` are a worker's, whose H is read-only.
     pub fn new(segments: &Arc<Segments>, lane: u32, host_calls: bool, bells: WorkerBells) -> Self {
+        segments.assert_host();
         let (down, up) = (segments.down(lane), segments.up(lane));
         let WorkerBells { kind, bell, rescue } = bells;
         Self {
             waker: WorkerWaker { ring: down.clone(), up: up.clone(), kind, bell, rescue },
-            down: Producer::new(down),
+            down: Producer::new(down).keeping(segments.header().geometry.slots / 8),
             up: Consumer::new(up, Side::Worker, host_calls),
         }
     }
@@ -133,7 +137,11 @@ pub enum WorkerError {
 
 impl WorkerEnd {
     /// Lane `lane` of `segments`; `host_bell` is the eventfd the host sleeps on.
+    ///
+    /// # Panics
+    /// If `segments` are a host's, whose P is read-only.
     pub fn new(segments: Arc<Segments>, lane: u32, host_bell: OwnedFd) -> Self {
+        segments.assert_worker();
         Self {
             down: Consumer::new(segments.down(lane), Side::Host, false),
             up: Producer::new(segments.up(lane)),

@@ -30,7 +30,7 @@
 //! ```
 
 pub mod ring;
-mod sync;
+pub mod sync;
 
 #[cfg(not(loom))]
 pub mod doorbell;

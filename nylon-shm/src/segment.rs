@@ -116,13 +116,31 @@ impl Segments {
         &self.header
     }
 
-    /// Stores H's `state`, one of `wire::STATE_*`. Host only.
+    /// A store through the read-only mapping would fault; better a panic that says whose mistake it is.
+    pub(crate) fn assert_host(&self) {
+        assert!(self.host.is_writable(), "H is read-only here: this is the worker's end");
+    }
+
+    /// As [`Self::assert_host`].
+    pub(crate) fn assert_worker(&self) {
+        assert!(self.worker.is_writable(), "P is read-only here: this is the host's end");
+    }
+
+    /// Stores H's `state`, one of `wire::STATE_*`.
+    ///
+    /// # Panics
+    /// On the worker's end.
     pub fn set_state(&self, state: u32) {
+        self.assert_host();
         self.host.u32(wire::HEADER_STATE).store(state, Ordering::Release);
     }
 
-    /// Stores how long the worker may spin, in ns, and bumps `policy_seq`. Host only.
+    /// Stores how long the worker may spin, in ns, and bumps `policy_seq`.
+    ///
+    /// # Panics
+    /// On the worker's end.
     pub fn set_spin(&self, ns: u32) {
+        self.assert_host();
         self.host.u32(wire::HEADER_SPIN_NS_PEER).store(ns, Ordering::Relaxed);
         self.host.u32(wire::HEADER_POLICY_SEQ).fetch_add(1, Ordering::Release);
     }

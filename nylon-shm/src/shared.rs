@@ -49,6 +49,11 @@ impl Mapping {
         Ok(Self { map, access })
     }
 
+    /// Whether this side is the owner.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.access == Access::ReadWrite
+    }
+
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.map.len()

@@ -5,9 +5,9 @@
 //! stored whole; a reader may see rows of different moments.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+use crate::sync::{AtomicU64, Ordering};
 
 /// First eight bytes of the segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"NYLNTEL1");

@@ -63,9 +63,13 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     /// [`Violation::Seq`] if the publish word is neither published nor "not yet".
     pub fn published(&self) -> Result<bool, Violation> {
-        // Acquire: pairs with the Release in `Producer::push` (frame and payload bytes visible).
-        let found = self.ring.seq(self.index()).load(Ordering::Acquire);
-        check::check_seq(self.pos, self.ring.slots(), found)
+        let found = self.ring.seq(self.index()).load(Ordering::Relaxed);
+        let published = check::check_seq(self.pos, self.ring.slots(), found)?;
+        if published {
+            // Acquire: pairs with the Release in `Producer::push` (frame and payload bytes visible).
+            fence(Ordering::Acquire);
+        }
+        Ok(published)
     }
 
     /// Takes the next frame; its payload replaces the contents of `payload`.
@@ -88,8 +92,8 @@ impl<M: Memory> Consumer<M> {
             frame.inline_into(payload);
         } else {
             self.ring.get_bytes(frame.arena_pos & (arena - 1), frame.len, payload);
-            self.apos = check::next_apos(&frame, &context);
         }
+        self.apos = check::next_apos(&frame, &context);
         self.pos += 1;
         let (slot, byte) = self.released;
         if self.pos - slot >= u64::from(self.ring.slots() / 4) || self.apos - byte >= arena / 4 {
@@ -118,7 +122,7 @@ impl<M: Memory> Consumer<M> {
     pub fn must_ring_space(&mut self) -> bool {
         // Fence: pairs with the one in `Producer::arm_space`; either we see its odd word or it sees our release.
         fence(Ordering::SeqCst);
-        let wait = self.ring.space_wait().load(Ordering::Acquire);
+        let wait = self.ring.space_wait().load(Ordering::Relaxed);
         if wait & 1 == 0 {
             return false;
         }
@@ -141,8 +145,10 @@ impl<M: Memory> Consumer<M> {
     /// As [`Self::published`].
     pub fn arm(&mut self) -> Result<Armed, Violation> {
         self.release();
-        // Acquire, and before the odd word is visible: a bump for this epoch always differs from `bell`.
-        let bell = self.ring.bell().load(Ordering::Acquire);
+        let bell = self.ring.bell().load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of `bell` in `Producer::must_ring`. Who rings for the odd word below has read
+        // it first, so that bump can't be in `bell` already: the futex compares unequal, or we are queued and woken.
+        fence(Ordering::Acquire);
         self.epoch = (self.epoch | 1).wrapping_add(if self.epoch & 1 == 1 { 2 } else { 0 });
         self.ring.wait().store(self.epoch, Ordering::Relaxed);
         // Fence: pairs with the one in `Producer::must_ring`; either it sees our odd word or we see its frame.

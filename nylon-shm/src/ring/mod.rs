@@ -9,6 +9,9 @@
 //! |---|---|---|
 //! | slots, arena, `bell`, `space_wait` | producer | consumer |
 //! | `head`, `arena_head`, `wait`, `space_bell` | consumer | producer |
+//!
+//! The peer's words lie in memory this side maps read-only, where only relaxed loads are promised not to fault: an
+//! acquire is a relaxed load and then `fence(Acquire)`.
 
 mod consumer;
 mod producer;

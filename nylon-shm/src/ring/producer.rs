@@ -35,6 +35,8 @@ pub struct Producer<M> {
     last_woken: u32,
     /// Own `space_wait`.
     space_epoch: u32,
+    /// Slots only frames without arena payload may take.
+    kept: u32,
 }
 
 impl<M: Memory> Producer<M> {
@@ -46,7 +48,14 @@ impl<M: Memory> Producer<M> {
     /// A producer at `pos` and `apos` of a ring whose words already stand there: for models and vectors that start
     /// below a wrap.
     pub fn starting_at(ring: M, pos: u64, apos: u64) -> Self {
-        Self { ring, pos, apos, head: pos, arena_head: apos, last_woken: 0, space_epoch: 0 }
+        Self { ring, pos, apos, head: pos, arena_head: apos, last_woken: 0, space_epoch: 0, kept: 0 }
+    }
+
+    /// The same producer, which leaves the last `slots` free slots to frames without arena payload: how a host can
+    /// still cancel when its ring is full of bodies (SPEC.md 3.10).
+    #[must_use]
+    pub fn keeping(self, slots: u32) -> Self {
+        Self { kept: slots.min(self.ring.slots() - 1), ..self }
     }
 
     /// Next position: frames published since the ring was made.
@@ -61,20 +70,24 @@ impl<M: Memory> Producer<M> {
 
     /// Publishes `frame` with `payload`; does not ring.
     ///
-    /// The payload goes into the slot when it fits (88 bytes), else into the arena. `flags`, `len`, `arena_pos` and
-    /// `seq` of `frame` are filled in here. After the last frame of a batch call [`Self::must_ring`].
+    /// The payload goes into the slot when it fits (88 bytes), else into the arena. INLINE, `len`, `arena_pos`, the
+    /// inline bytes and `seq` are filled in here, whatever `frame` says of them, so that a frame that was popped may be
+    /// pushed again. After the last frame of a batch call [`Self::must_ring`].
     ///
     /// # Errors
     /// [`PushError::Full`] leaves the ring as it was.
     pub fn push(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), PushError> {
         let mut frame = *frame;
-        let placed = self.reserve(payload.len())?;
-        match placed {
+        frame.inline = [0; wire::SIZE_INLINE_HEAD];
+        frame.tail = [0; wire::SIZE_INLINE - wire::SIZE_INLINE_HEAD];
+        let len = u32::try_from(payload.len()).map_err(|_| PushError::TooLarge(payload.len()))?;
+        match self.reserve(len)? {
             None => frame.set_inline(payload),
-            Some((size, at, next)) => {
+            Some((at, next)) => {
                 self.ring.put_bytes(at & (self.ring.arena() - 1), payload);
+                frame.flags &= !wire::FLAG_INLINE;
                 frame.arena_pos = at;
-                frame.len = size;
+                frame.len = len;
                 self.apos = next;
             }
         }
@@ -91,46 +104,49 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// As [`Self::push`].
     pub fn has_room(&mut self, len: usize) -> Result<(), PushError> {
+        let len = u32::try_from(len).map_err(|_| PushError::TooLarge(len))?;
         self.reserve(len).map(drop)
     }
 
-    /// Finds a slot and, for a payload over 88 bytes, its place in the arena: `(len, arena_pos, next apos)`.
-    fn reserve(&mut self, len: usize) -> Result<Option<(u32, u64, u64)>, PushError> {
-        let slots = u64::from(self.ring.slots());
+    /// Finds a slot and, for a payload over 88 bytes, its place in the arena: `(arena_pos, next apos)`.
+    fn reserve(&mut self, len: u32) -> Result<Option<(u64, u64)>, PushError> {
+        let arena = self.ring.arena();
+        let inline = len as usize <= wire::SIZE_INLINE;
+        if !inline && u64::from(len) > arena / 4 {
+            return Err(PushError::TooLarge(len as usize));
+        }
+        let slots = u64::from(self.ring.slots() - if inline { 0 } else { self.kept });
         if self.pos - self.head >= slots {
             self.take_head()?;
             if self.pos - self.head >= slots {
                 return Err(PushError::Full);
             }
         }
-        if len <= wire::SIZE_INLINE {
+        if inline {
             return Ok(None);
         }
-        let arena = self.ring.arena();
-        let size = match u32::try_from(len) {
-            Ok(size) if u64::from(size) <= arena / 4 => size,
-            _ => return Err(PushError::TooLarge(len)),
-        };
-        let (at, next) = check::bump(self.apos, size, arena);
+        let (at, next) = check::bump(self.apos, len, arena);
         if next - self.arena_head > arena {
             self.take_arena_head()?;
             if next - self.arena_head > arena {
                 return Err(PushError::Full);
             }
         }
-        Ok(Some((size, at, next)))
+        Ok(Some((at, next)))
     }
 
     fn take_head(&mut self) -> Result<(), Violation> {
-        // Acquire: pairs with the Release in `Consumer::release` (its reads of the slots are over).
-        let found = self.ring.head().load(Ordering::Acquire);
+        let found = self.ring.head().load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of `head` in `Consumer::release` (its reads of the slots are over).
+        fence(Ordering::Acquire);
         self.head = check::check_head(self.pos, self.head, found)?;
         Ok(())
     }
 
     fn take_arena_head(&mut self) -> Result<(), Violation> {
-        // Acquire: pairs with the Release in `Consumer::release` (its reads of the arena are over).
-        let found = self.ring.arena_head().load(Ordering::Acquire);
+        let found = self.ring.arena_head().load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of `arena_head` in `Consumer::release` (its reads of the arena are over).
+        fence(Ordering::Acquire);
         self.arena_head = check::check_arena_head(self.apos, self.arena_head, found)?;
         Ok(())
     }
@@ -141,7 +157,7 @@ impl<M: Memory> Producer<M> {
     pub fn must_ring(&mut self) -> bool {
         // Fence: pairs with the one in `Consumer::arm`; either we see its odd word or it sees our frame.
         fence(Ordering::SeqCst);
-        let wait = self.ring.wait().load(Ordering::Acquire);
+        let wait = self.ring.wait().load(Ordering::Relaxed);
         if wait & 1 == 0 || wait == self.last_woken {
             return false;
         }
@@ -159,22 +175,28 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// [`PushError::Peer`] if the consumer's words are impossible, [`PushError::TooLarge`] as for `push`.
     pub fn arm_space(&mut self, len: usize) -> Result<Option<u32>, PushError> {
-        let bell = self.ring.space_bell().load(Ordering::Acquire);
+        let bell = self.ring.space_bell().load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of `space_bell` in `Consumer::must_ring_space`, for the reason in `Consumer::arm`.
+        fence(Ordering::Acquire);
         self.space_epoch =
             (self.space_epoch | 1).wrapping_add(if self.space_epoch & 1 == 1 { 2 } else { 0 });
         self.ring.space_wait().store(self.space_epoch, Ordering::Relaxed);
         // Fence: pairs with the one in `Consumer::must_ring_space`.
         fence(Ordering::SeqCst);
+        match self.look_for_room(len) {
+            Err(PushError::Full) => Ok(Some(bell)),
+            found => {
+                self.disarm_space();
+                found.map(|()| None)
+            }
+        }
+    }
+
+    /// As [`Self::has_room`], by what the consumer's words say now.
+    fn look_for_room(&mut self, len: usize) -> Result<(), PushError> {
         self.take_head()?;
         self.take_arena_head()?;
-        match self.reserve(len) {
-            Ok(_) => {
-                self.disarm_space();
-                Ok(None)
-            }
-            Err(PushError::Full) => Ok(Some(bell)),
-            Err(e) => Err(e),
-        }
+        self.has_room(len)
     }
 
     /// Takes the announcement of [`Self::arm_space`] back.
