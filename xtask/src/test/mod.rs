@@ -21,7 +21,7 @@ use artifact::Artifacts;
 use report::Report;
 
 /// Groups that must exist, in the order they run; other test programs follow under their package's name.
-const GROUPS: [&str; 16] = [
+const GROUPS: [&str; 19] = [
     "plugins",
     "protocol",
     "shm",
@@ -33,6 +33,9 @@ const GROUPS: [&str; 16] = [
     "xtask",
     "harness",
     "phases",
+    "requests",
+    "responses",
+    "streams",
     "badinput",
     "lifecycle",
     "crash",

@@ -68,7 +68,9 @@ fn command(run: &Run<'_>, program: &Program) -> Command {
     }
     // Tests of whole processes on few cores: side by side they would measure each other.
     match (program.package.as_str(), program.group()) {
-        ("nylon-tests", "phases" | "badinput" | "harness") => command.arg("--test-threads=2"),
+        ("nylon-tests", "phases" | "requests" | "responses" | "badinput" | "harness") => {
+            command.arg("--test-threads=2")
+        }
         ("nylon-tests", _) => command.arg("--test-threads=1"),
         _ => &mut command,
     };
