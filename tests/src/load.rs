@@ -28,6 +28,23 @@ pub struct Plan {
     pub duration: Duration,
     /// After it (and 100 ms) an answer is overdue.
     pub deadline: Duration,
+    /// Where the plugin put the nonce and its process id: [`in_headers`] for the test plugin.
+    pub stamp: fn(&Answer) -> Stamp,
+}
+
+/// What the plugin left on an answer.
+#[derive(Clone, Debug, Default)]
+pub struct Stamp {
+    /// The nonce it saw.
+    pub nonce: String,
+    /// The process it ran in.
+    pub pid: Option<u32>,
+}
+
+/// The stamp of the entry `nonce`: the headers `x-nonce-echo` and `x-plugin-pid`.
+pub fn in_headers(answer: &Answer) -> Stamp {
+    let nonce = answer.header("x-nonce-echo").to_owned();
+    Stamp { nonce, pid: answer.header("x-plugin-pid").parse().ok() }
 }
 
 /// How a request ended.
@@ -84,28 +101,28 @@ pub async fn run(plan: &Plan) -> Report {
     for i in 0..count {
         let intended = Duration::from_nanos(i * 1_000_000_000 / u64::from(plan.rate));
         tokio::time::sleep_until((start + intended).into()).await;
-        requests.spawn(one(client.clone(), plan.path.clone(), i, start, intended));
+        requests.spawn(one(client.clone(), plan.clone(), i, start, intended));
     }
     let mut outcomes = requests.join_all().await;
     outcomes.sort_by_key(|o| o.intended);
     Report { outcomes, deadline: plan.deadline }
 }
 
-async fn one(client: Client, path: String, i: u64, start: Instant, intended: Duration) -> Outcome {
+async fn one(client: Client, plan: Plan, i: u64, start: Instant, intended: Duration) -> Outcome {
     let nonce = format!("{:x}-{i}", std::process::id());
-    let request = client.request("GET", &path).header("x-nonce", &nonce);
+    let request = client.request("GET", &plan.path).header("x-nonce", &nonce);
     let answer = client.send(request, Bytes::new()).await;
     let latency = start.elapsed().saturating_sub(intended);
-    let worker = answer.as_ref().ok().and_then(|a| a.header("x-plugin-pid").parse().ok());
-    Outcome { intended, latency, class: classify(answer, &nonce), worker }
+    let stamp = answer.as_ref().map(plan.stamp).unwrap_or_default();
+    Outcome { intended, latency, class: classify(answer, &stamp, &nonce), worker: stamp.pid }
 }
 
-fn classify(answer: Result<Answer, String>, nonce: &str) -> Class {
+fn classify(answer: Result<Answer, String>, stamp: &Stamp, nonce: &str) -> Class {
     match answer {
         Err(e) => Class::Other(e),
         Ok(a) => match a.status {
-            200 if a.header("x-nonce-echo") == nonce => Class::Right,
-            200 => Class::Wrong(format!("{nonce} got {:?}", a.header("x-nonce-echo"))),
+            200 if stamp.nonce == nonce => Class::Right,
+            200 => Class::Wrong(format!("{nonce} got {:?}", stamp.nonce)),
             502 => Class::Crashed,
             503 => Class::Busy,
             504 => Class::Late,
@@ -255,6 +272,7 @@ mod tests {
             rate: 100,
             duration: Duration::from_millis(500),
             deadline: Duration::from_secs(2),
+            stamp: in_headers,
         };
         let start = Instant::now();
         let report = run(&plan).await;

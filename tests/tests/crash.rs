@@ -51,7 +51,8 @@ async fn five_kills_under_load() {
     let duration = Duration::from_secs(20);
     let start = Instant::now();
     let load = tokio::spawn(async move {
-        load::run(&Plan { addr, path, rate: 200, duration, deadline }).await
+        load::run(&Plan { addr, path, rate: 200, duration, deadline, stamp: load::in_headers })
+            .await
     });
     let mut kills = Vec::new();
     for n in 1..=5_u32 {
@@ -132,7 +133,14 @@ async fn a_handler_that_never_returns_harms_no_other() {
     let (addr, duration) = (gateway.addr, Duration::from_secs(3));
     let deadline = Duration::from_millis(500);
     let loads = ["/good", "/same"].map(|path| {
-        let plan = Plan { addr, path: path.into(), rate: 100, duration, deadline };
+        let plan = Plan {
+            addr,
+            path: path.into(),
+            rate: 100,
+            duration,
+            deadline,
+            stamp: load::in_headers,
+        };
         tokio::spawn(async move { load::run(&plan).await })
     });
     for _ in 0..5 {
@@ -177,6 +185,7 @@ async fn a_stopped_worker_is_late_not_lost() {
         rate: 50,
         duration: Duration::from_secs(2),
         deadline: Duration::from_millis(500),
+        stamp: load::in_headers,
     })
     .await;
     assert_eq!(report.count(|c| matches!(c, Class::Wrong(_))), 0, "{:?}", report.unexplained());

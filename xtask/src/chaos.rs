@@ -2,6 +2,7 @@
 //!
 //! The rows live in tests/src/bin/nylon-chaos.rs, beside the harness they use; adding one needs no change here.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use crate::Result;
@@ -25,9 +26,6 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     if args.long {
         chaos.arg("--long");
     }
-    // Its last line is the summary: nothing is printed after it, also when it failed.
-    match chaos.status().map_err(|e| e.to_string())?.code() {
-        Some(0) => Ok(()),
-        code => std::process::exit(code.unwrap_or(1)),
-    }
+    // In its place, so that a signal to this command reaches it.
+    Err(chaos.exec().to_string())
 }

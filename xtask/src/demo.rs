@@ -1,5 +1,6 @@
 //! `cargo xtask demo [--json] [--serve [--port N]]`: builds what it needs and hands over to tests/src/bin/nylon-demo.rs.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -29,10 +30,8 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     if let Some(port) = args.port {
         demo.args(["--port", &port.to_string()]);
     }
-    match demo.status().map_err(|e| e.to_string())?.code() {
-        Some(0) => Ok(()),
-        code => std::process::exit(code.unwrap_or(1)),
-    }
+    // In its place, so that a signal to this command reaches it.
+    Err(demo.exec().to_string())
 }
 
 /// Builds the gateway, a program of the tests crate and the plugins it names; the command that runs it.

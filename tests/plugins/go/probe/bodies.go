@@ -23,16 +23,17 @@ func bodies(plugin *sdk.NylonPlugin) {
 	// The request's body on its way up, every byte changed.
 	plugin.AddPhaseHandler("flip-up", func(phase *sdk.PhaseHandler) {
 		phase.RequestBodyFilter(func(p *sdk.PhaseRequestBodyFilter) {
-			p.SetRequestBody(flip(p.Request().RawBody()))
+			p.SetBody(flip(p.ReadBody()))
 			p.Next()
 		})
 	})
 }
 
-// flip changes every byte, in place.
+// flip is the body with every byte changed.
 func flip(body []byte) []byte {
-	for i := range body {
-		body[i] ^= 0x5a
+	flipped := make([]byte, len(body))
+	for i, b := range body {
+		flipped[i] = b ^ 0x5a
 	}
-	return body
+	return flipped
 }

@@ -56,7 +56,8 @@ func phases(plugin *sdk.NylonPlugin) {
 		}()
 	})
 	request(plugin, "gate", func(p *sdk.PhaseRequestFilter) {
-		p.Response().SetStatus(sdk.StatusForbidden).BodyText("closed")
+		p.Response().SetStatus(sdk.StatusForbidden)
+		p.Response().BodyText("closed")
 		p.End()
 	})
 	barrier := newBarrier(64)

@@ -28,7 +28,8 @@ func requests(plugin *sdk.NylonPlugin) {
 			p.Next()
 			return
 		}
-		p.Response().SetStatus(sdk.StatusUnauthorized).BodyText("no key")
+		p.Response().SetStatus(sdk.StatusUnauthorized)
+		p.Response().BodyText("no key")
 		p.End()
 	})
 

@@ -90,7 +90,8 @@ func answer(p *sdk.PhaseRequestFilter) {
 	case "empty":
 		r.SetStatus(204)
 	case "not-modified":
-		r.SetStatus(304).BodyText("never sent")
+		r.SetStatus(304)
+		r.BodyText("never sent")
 	case "chunked":
 		r.RemoveHeader("content-length")
 		r.SetHeader("transfer-encoding", "chunked")
