@@ -4,8 +4,8 @@
 //! of 256 bytes: 16 little-endian `u64` counters (see [`Row`]) and 128 bytes of zero-padded plugin name. Every word is
 //! stored whole; a reader may see rows of different moments.
 
-use std::io;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
+use std::io;
 
 use crate::sync::{AtomicU64, Ordering};
 

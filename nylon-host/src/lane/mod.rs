@@ -29,7 +29,7 @@ use crate::error::Failure;
 
 /// Counters of one lane, for people.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Frames taken from the worker.
     pub frames_up: AtomicU64,
     /// Invocations begun.

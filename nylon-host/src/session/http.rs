@@ -14,7 +14,7 @@ use crate::lane::Inbound;
 
 /// How a handler finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Go on with the next step.
     Next,
     /// Stop here and answer with what was collected.
@@ -25,7 +25,7 @@ pub enum Verdict {
 
 /// What a handler wants changed: one mutation record, applied whole or not at all.
 #[derive(Debug, Default)]
-pub struct Commit {
+pub(crate) struct Commit {
     mutation: Vec<u8>,
     /// A response body that came ahead of the record.
     pub staged_response: Option<Bytes>,
@@ -35,7 +35,7 @@ pub struct Commit {
 
 impl Commit {
     /// The changes, in the order the plugin made them.
-    pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
+    pub(crate) fn ops(&self) -> impl Iterator<Item = Op<'_>> {
         // Checked before in `Machine::commit`; an empty record has no entries.
         Mutation::parse(&self.mutation).ok().into_iter().flatten()
     }
@@ -43,7 +43,7 @@ impl Commit {
 
 /// A question of the handler to the host.
 #[derive(Debug)]
-pub struct HostCall {
+pub(crate) struct HostCall {
     /// The worker's own number for it, > 0.
     pub number: u32,
     /// One of `wire::METHOD_*`.
@@ -52,7 +52,7 @@ pub struct HostCall {
 
 /// What the caller of an invocation has to act on.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// The handler finished. Nothing follows.
     Done(Verdict, Commit),
     /// The handler asks for something and (maybe) waits.

@@ -17,8 +17,8 @@ use nylon_protocol::record::{StepWriter, write_fault};
 use nylon_protocol::{Frame, Token, wire};
 use tokio::sync::OwnedMutexGuard;
 
-pub use http::{Commit, Event, HostCall, Verdict};
-pub use phase::{Phase, PhaseSet};
+pub(crate) use http::{Commit, Event, HostCall, Verdict};
+pub(crate) use phase::{Phase, PhaseSet};
 
 use crate::error::Failure;
 use crate::lane::{Fault, Lane};

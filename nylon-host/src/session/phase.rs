@@ -5,7 +5,7 @@ use nylon_protocol::wire;
 /// A step of a request that a plugin may take part in (SPEC.md 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Before the upstream is chosen.
     RequestFilter = wire::PHASE_REQUEST_FILTER,
     /// When response headers exist.
@@ -20,7 +20,7 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, by id.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::RequestFilter,
         Self::ResponseFilter,
         Self::ResponseBodyFilter,
@@ -29,12 +29,12 @@ impl Phase {
     ];
 
     /// The phase's number on the wire, 1 ..= 5.
-    pub fn id(self) -> u8 {
+    pub(crate) fn id(self) -> u8 {
         self as u8
     }
 
     /// The phase's name, as in configuration and logs.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RequestFilter => "request_filter",
             Self::ResponseFilter => "response_filter",
@@ -47,11 +47,11 @@ impl Phase {
 
 /// A set of phases: what a session wants from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct PhaseSet(u32);
+pub(crate) struct PhaseSet(u32);
 
 impl PhaseSet {
     /// Every phase: what a session that was never asked may want.
-    pub const ALL: Self = Self(0b11_1110);
+    pub(crate) const ALL: Self = Self(0b11_1110);
 
     /// The set in the `status` of a final REPLY, already checked.
     pub(crate) fn from_wire(bits: u32) -> Self {
@@ -59,12 +59,12 @@ impl PhaseSet {
     }
 
     /// Whether `phase` is in it.
-    pub fn has(self, phase: Phase) -> bool {
+    pub(crate) fn has(self, phase: Phase) -> bool {
         self.0 & (1 << phase.id()) != 0
     }
 
     /// Whether it is empty.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
 }

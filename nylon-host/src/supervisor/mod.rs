@@ -31,7 +31,7 @@ use handshake::{ControlSocket, Refusal};
 use restart::Backoff;
 use spawn::{Process, Spawner};
 
-pub use spawn::Exit;
+pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus};
 
 pub(crate) use status::Board;

@@ -147,7 +147,7 @@ pub(super) fn kill(process: &OwnedFd, pid: u32) {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// By itself, with this status.
     Status(i32),
     /// By this signal.

@@ -47,7 +47,9 @@ impl Lane {
 
     fn write(&self, offset: usize, bytes: &[u8]) {
         // SAFETY: in bounds; the ring's protocol keeps readers away until it is published.
-        unsafe { self.at(offset, bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
+        unsafe {
+            self.at(offset, bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        }
     }
 
     fn read(&self, offset: usize, to: &mut [u8]) {
