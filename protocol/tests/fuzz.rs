@@ -1,9 +1,11 @@
 //! Any bytes a peer can write are read or refused, never a panic; and what is accepted keeps what its reader promises.
 //!
 //! Each target is a function of bytes. They are run on random bytes and on the vectors with bytes changed, cut and
-//! added, `PROPTEST_CASES` times (256): `PROPTEST_CASES=1000000 cargo test --release -p nylon-protocol --test fuzz`.
+//! added; a failure prints the smallest input that shows it.
 
 mod support;
+
+use std::time::{Duration, Instant};
 
 use nylon_protocol::check::{
     FrameContext, Side, Window, bump, check_arena_head, check_frame, check_head, check_seq,
@@ -15,6 +17,8 @@ use nylon_protocol::segment::Header;
 use nylon_protocol::{Frame, Geometry, headers, wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use support::ring::Ring;
 use support::{FOLDERS, image, root};
@@ -197,23 +201,39 @@ fn run_all(bytes: &[u8]) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn random_bytes(bytes in vec(any::<u8>(), 0..400)) {
-        run_all(&bytes);
+/// Runs `test` on what `strategy` makes: 256 times, or for `NYLON_FUZZ_SECONDS`.
+fn fuzz<S: Strategy>(strategy: S, test: impl Fn(S::Value)) {
+    let seconds = std::env::var("NYLON_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    loop {
+        let mut runner = TestRunner::new(config.clone());
+        let result = runner.run(&strategy, |value| {
+            test(value);
+            Ok(())
+        });
+        if let Err(failure) = result {
+            panic!("{failure}");
+        }
+        if Instant::now() >= end {
+            return;
+        }
     }
+}
 
-    #[test]
-    fn changed_vectors(
-        seed in any::<prop::sample::Index>(),
-        patches in vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        cut in prop::option::of(any::<prop::sample::Index>()),
-        more in vec(any::<u8>(), 0..16),
-    ) {
-        static SEEDS: std::sync::LazyLock<Vec<Vec<u8>>> = std::sync::LazyLock::new(seeds);
-        let mut bytes = seed.get(&SEEDS).clone();
+#[test]
+fn random_bytes() {
+    fuzz(vec(any::<u8>(), 0..400), |bytes| run_all(&bytes));
+}
+
+#[test]
+fn changed_vectors() {
+    let seeds = seeds();
+    let patches = vec((any::<Index>(), any::<u8>()), 0..6);
+    let cut = prop::option::of(any::<Index>());
+    let more = vec(any::<u8>(), 0..16);
+    fuzz((any::<Index>(), patches, cut, more), |(seed, patches, cut, more)| {
+        let mut bytes = seed.get(&seeds).clone();
         for (at, byte) in patches {
             if !bytes.is_empty() {
                 *at.get_mut(&mut bytes) = byte;
@@ -224,12 +244,12 @@ proptest! {
         }
         bytes.extend(more);
         run_all(&bytes);
-    }
+    });
+}
 
-    #[test]
-    fn hostile_ring(patches in vec((any::<usize>(), any::<u8>()), 0..12)) {
-        ring(&patches);
-    }
+#[test]
+fn hostile_ring() {
+    fuzz(vec((any::<usize>(), any::<u8>()), 0..12), |patches| ring(&patches));
 }
 
 #[test]
