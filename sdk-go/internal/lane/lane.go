@@ -1,0 +1,210 @@
+package lane
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/nylon-rs/nylon/sdk-go/internal/shm"
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
+)
+
+// maxSpin bounds what the host may ask for (RING.md 2).
+const maxSpin = 100 * time.Microsecond
+
+// Sink turns taken frames into work. It runs on the leader and must not block; a job it returns is run by the lane.
+type Sink interface {
+	Frame(l *Lane, f *Frame) (Job, *Class)
+}
+
+// Config is what a worker's lane is made of.
+type Config struct {
+	Host, Own *shm.Lane // the lane in H and in P
+	SpinNs    *uint32   // the header word spin_ns_peer of H
+	HostBell  func()    // wakes the host
+	Parker    Parker    // where the leader sleeps
+	Space     SpaceWaiter
+	Pool      *Pool
+	Sink      Sink
+	Fault     func(error) // a violation by the host; does not return in a real worker
+}
+
+// Lane is the worker's end of one lane.
+//
+// The token says who leads: LEAD(n) is n<<1, RUNNING(n) is n<<1|1. Only the leader touches the consumer. Around an
+// inline handler the leader stores RUNNING and takes LEAD back by CAS; whoever moves the token in between leads from
+// then on, and the old leader follows. n only grows, so a stale holder never succeeds.
+type Lane struct {
+	cfg  Config
+	cons *Consumer
+	prod *Producer
+
+	token   atomic.Uint64
+	running atomic.Pointer[Class] // of the inline run, valid while the token says RUNNING
+	frame   Frame
+	poll    func() bool
+	asleep  bool
+	rescued uint32
+	closed  atomic.Bool
+
+	handovers, wakes, calls atomic.Uint64
+}
+
+// New makes the lane. Start lets it run.
+func New(cfg Config) *Lane {
+	l := &Lane{cfg: cfg}
+	l.cons = NewConsumer(wire.SideHost, cfg.Own, cfg.Host, cfg.HostBell, l.fault)
+	l.prod = NewProducer(wire.SideWorker, cfg.Own, cfg.Host, cfg.HostBell, cfg.Space, l.fault)
+	l.poll = l.pollOrArm
+	return l
+}
+
+// Start puts the first leader to work.
+func (l *Lane) Start() {
+	l.rescued = atomic.LoadUint32(l.cfg.Host.Rescue)
+	l.cfg.Pool.give(order{lead: l})
+}
+
+// Close stops the leader and drops what is still sent; for hosts in the same process. Pool.Wait waits for the rest.
+func (l *Lane) Close() {
+	l.closed.Store(true)
+	l.prod.Close()
+	l.cfg.Parker.Close()
+}
+
+// CloseAll closes the lanes of a pool and waits until their goroutines are gone.
+func CloseAll(p *Pool, lanes []*Lane) {
+	for _, l := range lanes {
+		l.Close()
+	}
+	p.close()
+	p.all.Wait()
+}
+
+func (l *Lane) fault(err error) {
+	l.closed.Store(true)
+	l.cfg.Fault(err)
+}
+
+// Stats are the counters a lane publishes.
+type Stats struct {
+	Taken, Sent, Handovers, Wakes, Calls uint64
+}
+
+// Stats reads the counters.
+func (l *Lane) Stats() Stats {
+	return Stats{l.cons.Taken(), l.prod.Sent(), l.handovers.Load(), l.wakes.Load(), l.calls.Load()}
+}
+
+// Send publishes a frame. If there is no space and the caller runs on the leader (run != 0), it hands the lane on and
+// then waits: the host always drains, so space comes.
+func (l *Lane) Send(f *Frame, payload []byte, run uint64) {
+	if l.prod.TrySend(f, payload) {
+		return
+	}
+	l.HandOver(run)
+	l.prod.Send(f, payload)
+}
+
+// Keep returns the payload of the frame the sink was given, as bytes to keep.
+func (l *Lane) Keep(f *Frame) []byte { return l.cons.Keep(f) }
+
+// HandOver gives the lane to a follower if run is the inline run going on: called before a handler blocks.
+func (l *Lane) HandOver(run uint64) {
+	if run != 0 {
+		l.take(run)
+	}
+}
+
+// take moves the token from RUNNING(run) to a new leader.
+func (l *Lane) take(run uint64) bool {
+	class := l.running.Load()
+	if !l.token.CompareAndSwap(run<<1|1, (run+1)<<1) {
+		return false
+	}
+	class.Blocked()
+	l.count(&l.handovers, wire.StatHandovers)
+	l.cfg.Pool.give(order{lead: l, n: run + 1})
+	return true
+}
+
+// Rescue is called when the rescue bell rang: if the host asked for this lane and a handler holds it, a follower
+// takes over.
+func (l *Lane) Rescue() {
+	if asked := atomic.LoadUint32(l.cfg.Host.Rescue); asked != l.rescued {
+		l.rescued = asked
+		t := l.token.Load()
+		if t&1 == 0 {
+			return
+		}
+		runtime.Gosched() // a leader that was merely not scheduled finishes its run first
+		l.take(t >> 1)
+	}
+}
+
+// RescueAsked says whether Rescue has something to do.
+func (l *Lane) RescueAsked() bool { return atomic.LoadUint32(l.cfg.Host.Rescue) != l.rescued }
+
+func (l *Lane) count(own *atomic.Uint64, stat int) {
+	atomic.StoreUint64(l.cfg.Own.Stats[stat], own.Add(1))
+}
+
+// lead polls the ring until the lane is closed or lost. The token is LEAD(n) and this goroutine holds it.
+func (l *Lane) lead(n uint64) {
+	returned := false
+	defer func() {
+		if !returned && l.take(n) { // the handler ended this goroutine
+			return
+		}
+	}()
+	for !l.closed.Load() {
+		if !l.cons.Pop(&l.frame) {
+			l.sleep()
+			continue
+		}
+		job, class := l.cfg.Sink.Frame(l, &l.frame)
+		if job == nil {
+			continue
+		}
+		l.count(&l.calls, wire.StatCalls)
+		if class.Long() {
+			l.cfg.Pool.give(order{job: job, class: class})
+			continue
+		}
+		n++
+		l.running.Store(class)
+		l.token.Store(n<<1 | 1)
+		start := time.Now()
+		job.Run(n)
+		if !l.token.CompareAndSwap(n<<1|1, n<<1) {
+			break // somebody else leads
+		}
+		class.ran(time.Since(start))
+	}
+	returned = true
+}
+
+// sleep gives back what was taken and waits for a frame.
+func (l *Lane) sleep() {
+	l.cons.Release()
+	if ns := atomic.LoadUint32(l.cfg.SpinNs); ns != 0 && l.cons.spin(min(time.Duration(ns), maxSpin)) {
+		return
+	}
+	l.cfg.Parker.Park(l.poll)
+	l.asleep = false
+	l.cons.Disarm()
+}
+
+// pollOrArm is asked by the parker: true ends the sleep.
+func (l *Lane) pollOrArm() bool {
+	if l.asleep {
+		l.count(&l.wakes, wire.StatWakes)
+		l.asleep = false
+	}
+	l.cons.Disarm()
+	if l.closed.Load() || l.cons.Ready() || !l.cons.Arm() {
+		return true
+	}
+	l.asleep = true
+	return false
+}

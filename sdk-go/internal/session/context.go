@@ -1,0 +1,80 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
+)
+
+// phaseCtx is the context of an invocation. The host owns the deadline, so there is no timer here: Done closes when
+// the host cancels. Deadline moves while the handler waits for the host.
+type phaseCtx struct {
+	context.Context
+	cancel context.CancelCauseFunc
+	inv    *Invocation
+}
+
+type invocationKey struct{}
+
+// Of finds the invocation whose context, or a child of it, ctx is.
+func Of(ctx context.Context) *Invocation {
+	if ctx == nil {
+		return nil
+	}
+	inv, _ := ctx.Value(invocationKey{}).(*Invocation)
+	return inv
+}
+
+// Context is cancelled when the host cancels the invocation.
+func (inv *Invocation) Context() context.Context {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if inv.ctx == nil {
+		base, cancel := context.WithCancelCause(context.Background())
+		inv.ctx = &phaseCtx{base, cancel, inv}
+		if inv.voided != 0 {
+			inv.ctx.end(inv.voided)
+		}
+	}
+	return inv.ctx
+}
+
+func (c *phaseCtx) end(reason uint32) {
+	switch reason {
+	case wire.CancelDeadline:
+		c.cancel(context.DeadlineExceeded)
+	case wire.CancelShutdown:
+		c.cancel(ErrShutdown)
+	default:
+		c.cancel(ErrClientGone)
+	}
+}
+
+// Deadline implements context.Context.
+func (c *phaseCtx) Deadline() (time.Time, bool) {
+	inv := c.inv
+	if inv.budget == 0 {
+		return time.Time{}, false
+	}
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return inv.start.Add(inv.budget + inv.waited), true
+}
+
+// Err implements context.Context.
+func (c *phaseCtx) Err() error {
+	err := c.Context.Err()
+	if err != nil && context.Cause(c.Context) == context.DeadlineExceeded {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// Value implements context.Context.
+func (c *phaseCtx) Value(key any) any {
+	if key == (invocationKey{}) {
+		return c.inv
+	}
+	return c.Context.Value(key)
+}

@@ -1,0 +1,371 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
+)
+
+// hostCall is a CALL of ours that the host works on. Its fields are guarded by the invocation's mu.
+type hostCall struct {
+	num    uint32
+	method uint32
+	stream bool     // pieces wait for a reader instead of being joined
+	data   []byte   // joined
+	pieces [][]byte // not read yet
+	done   bool
+	err    error
+}
+
+// startCall sends a CALL. It hands the lane over first, since the caller is going to wait.
+func (inv *Invocation) startCall(method uint32, payload []byte, stream bool) (*hostCall, error) {
+	s := inv.Session
+	if s.w.Features&wire.FeatureHostCalls == 0 {
+		return nil, ErrNotNegotiated
+	}
+	inv.blocks()
+	inv.mu.Lock()
+	for inv.alive() == nil && len(inv.calls) >= wire.LimitHostCalls {
+		inv.wait()
+	}
+	if err := inv.alive(); err != nil {
+		inv.mu.Unlock()
+		return nil, err
+	}
+	inv.lastNum++
+	c := &hostCall{num: inv.lastNum, method: method, stream: stream}
+	inv.calls = append(inv.calls, c)
+	inv.mu.Unlock()
+	f := inv.of(wire.KindCall)
+	f.Method, f.Status = method, c.num
+	s.lane.Send(&f, payload, 0)
+	return c, nil
+}
+
+// blocks is called before anything that may wait: the lane goes to another goroutine, and handlers of this entry and
+// phase run off the leader from now on.
+func (inv *Invocation) blocks() {
+	inv.Session.lane.HandOver(inv.run.Load())
+	inv.Session.entry.classes[inv.Phase].Blocked()
+}
+
+// wait waits for the next change and counts the time, which is the host's and not the handler's. The caller holds mu.
+func (inv *Invocation) wait() {
+	start := time.Now()
+	inv.cond.Wait()
+	inv.waited += time.Since(start)
+}
+
+// Call asks the host and waits for the answer.
+func (inv *Invocation) Call(method uint32, payload []byte) ([]byte, error) {
+	c, err := inv.startCall(method, payload, false)
+	if err != nil {
+		return nil, err
+	}
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	for !c.done {
+		if err := inv.alive(); err != nil {
+			return nil, err
+		}
+		inv.wait()
+	}
+	return c.data, c.err
+}
+
+// frame takes a frame of this invocation that is no CALL. It runs on the lane's leader.
+func (inv *Invocation) frame(l *lane.Lane, f *lane.Frame) error {
+	switch f.Kind {
+	case wire.KindCancel:
+		inv.void(max(f.Status, 1))
+	case wire.KindWindow:
+		total, err := wire.WindowTotal(f.Payload)
+		if err != nil {
+			return err
+		}
+		inv.mu.Lock()
+		defer inv.mu.Unlock()
+		if _, err := inv.out.OnTotal(total); err != nil {
+			return err
+		}
+		inv.cond.Broadcast()
+	case wire.KindData:
+		return inv.data(l, f)
+	case wire.KindReply, wire.KindError:
+		return inv.answer(l, f)
+	}
+	return nil
+}
+
+func (inv *Invocation) callOf(num uint32) *hostCall {
+	for _, c := range inv.calls {
+		if c.num == num {
+			return c
+		}
+	}
+	return nil
+}
+
+// end closes a call. The caller holds mu.
+func (inv *Invocation) end(c *hostCall, err error) {
+	c.done, c.err = true, err
+	for i, o := range inv.calls {
+		if o == c {
+			inv.calls = append(inv.calls[:i], inv.calls[i+1:]...)
+			break
+		}
+	}
+	inv.cond.Broadcast()
+}
+
+func (inv *Invocation) answer(l *lane.Lane, f *lane.Frame) error {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	c := inv.callOf(f.Status)
+	if c == nil {
+		return fmt.Errorf("answer to call %d, which is not open", f.Status)
+	}
+	if c.method != f.Method {
+		return fmt.Errorf("answer of method %d to call %d", f.Method, f.Status)
+	}
+	var err error
+	if f.Kind == wire.KindError {
+		code, text, bad := wire.ParseFault(f.Payload)
+		if bad != nil {
+			return bad
+		}
+		err = &HostError{code, string(text)}
+	} else if len(f.Payload) > 0 {
+		c.data = append(c.data, f.Payload...)
+	}
+	inv.end(c, err)
+	return nil
+}
+
+func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
+	inv.mu.Lock()
+	c := inv.callOf(f.Status)
+	if c == nil || c.method != f.Method {
+		inv.mu.Unlock()
+		return fmt.Errorf("data of method %d for call %d, which is not open", f.Method, f.Status)
+	}
+	if err := inv.in.Take(f.Len); err != nil {
+		inv.mu.Unlock()
+		return err
+	}
+	if c.stream {
+		if f.Len > 0 {
+			c.pieces = append(c.pieces, l.Keep(f))
+		}
+	} else {
+		c.data = append(c.data, f.Payload...)
+		inv.unacked += uint64(f.Len)
+	}
+	if f.Flags&wire.FlagMore == 0 {
+		inv.end(c, nil)
+	}
+	total := inv.windowDue()
+	inv.cond.Broadcast()
+	inv.mu.Unlock()
+	inv.sendWindow(total)
+	return nil
+}
+
+// windowDue is the total to tell the host, or 0: it is told once per quarter of the window. The caller holds mu.
+func (inv *Invocation) windowDue() uint64 {
+	if inv.sent || inv.unacked < uint64(max(inv.Session.w.Window/4, 1)) {
+		return 0
+	}
+	total := inv.in.Give(inv.unacked)
+	inv.unacked = 0
+	return total
+}
+
+func (inv *Invocation) sendWindow(total uint64) {
+	if total != 0 {
+		f := inv.of(wire.KindWindow)
+		inv.Session.lane.Send(&f, wire.AppendWindowTotal(nil, total), 0)
+	}
+}
+
+// sendData sends b as pieces within the window; last says that nothing follows. It waits, without lane or mutex.
+func (inv *Invocation) sendData(method uint32, b []byte, last bool) (int, error) {
+	s := inv.Session
+	if s.w.Features&wire.FeatureStreams == 0 {
+		return 0, ErrNotNegotiated
+	}
+	piece := min(wire.LimitData, int(s.w.Window))
+	for n := 0; ; {
+		inv.mu.Lock()
+		size := min(piece, len(b)-n)
+		for inv.voided == 0 && !inv.sent && inv.out.Room() < uint64(size) {
+			inv.mu.Unlock()
+			inv.blocks()
+			inv.mu.Lock()
+			if inv.voided == 0 && !inv.sent && inv.out.Room() < uint64(size) {
+				inv.wait()
+			}
+		}
+		if inv.voided != 0 || inv.sent {
+			err := inv.alive()
+			inv.mu.Unlock()
+			return n, err
+		}
+		err := inv.out.Take(uint32(size))
+		inv.mu.Unlock()
+		if err != nil {
+			return n, err
+		}
+		f := inv.of(wire.KindData)
+		f.Method = method
+		if end := n+size == len(b); !end || !last {
+			f.Flags = wire.FlagMore
+		}
+		s.lane.Send(&f, b[n:n+size], inv.run.Load())
+		if n += size; n >= len(b) {
+			return n, nil
+		}
+	}
+}
+
+// Stream commits what was set so far and starts a streamed response.
+func (inv *Invocation) Stream() error {
+	if inv.Session.w.Features&wire.FeatureStreams == 0 {
+		return ErrNotNegotiated
+	}
+	inv.mu.Lock()
+	err := inv.alive()
+	if err == nil && inv.streamed {
+		err = ErrStreaming
+	}
+	var rec []byte
+	if err == nil {
+		rec, err = inv.record()
+		rec = append([]byte(nil), rec...)
+	}
+	inv.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if _, err = inv.Call(wire.MethodSetResponseStreamHeader, rec); err != nil {
+		return err
+	}
+	inv.mu.Lock()
+	inv.streamed = true
+	inv.mu.Unlock()
+	return nil
+}
+
+// Write sends a piece of a streamed response.
+func (inv *Invocation) Write(b []byte) (int, error) {
+	inv.mu.Lock()
+	err := inv.alive()
+	if err == nil && !inv.streamed {
+		err = errors.New("the response is not streaming")
+	}
+	inv.mu.Unlock()
+	if err != nil || len(b) == 0 {
+		return 0, err
+	}
+	return inv.sendData(wire.MethodSetResponseStreamData, b, false)
+}
+
+// EndStream finishes a streamed response.
+func (inv *Invocation) EndStream() error {
+	inv.mu.Lock()
+	err := inv.alive()
+	if err == nil && !inv.streamed {
+		err = errors.New("the response is not streaming")
+	}
+	inv.mu.Unlock()
+	if err == nil {
+		inv.Finish(wire.MethodSetResponseStreamEnd)
+	}
+	return err
+}
+
+// RawBody is the whole request body; the session keeps it.
+func (inv *Invocation) RawBody() ([]byte, error) {
+	s := inv.Session
+	if !s.bodyMu.TryLock() {
+		inv.blocks()
+		s.bodyMu.Lock()
+	}
+	defer s.bodyMu.Unlock()
+	if s.hasRaw {
+		return s.body, nil
+	}
+	b, err := inv.Call(wire.MethodReadRequestFullBody, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.body, s.hasRaw = b, true
+	return b, nil
+}
+
+// BodyReader reads the request body as it arrives.
+type BodyReader struct {
+	inv  *Invocation
+	call *hostCall
+	rest []byte
+	err  error
+}
+
+// Body starts reading at the first Read.
+func (inv *Invocation) Body() *BodyReader { return &BodyReader{inv: inv} }
+
+// Read implements io.Reader. It is for one goroutine at a time.
+func (r *BodyReader) Read(p []byte) (int, error) {
+	inv := r.inv
+	if len(p) == 0 || r.err != nil {
+		return 0, r.err
+	}
+	if r.call == nil {
+		if r.call, r.err = inv.startCall(wire.MethodStreamRequestBody, nil, true); r.err != nil {
+			return 0, r.err
+		}
+	}
+	inv.mu.Lock()
+	c := r.call
+	for len(r.rest) == 0 && len(c.pieces) == 0 && !c.done && inv.alive() == nil {
+		inv.mu.Unlock()
+		inv.blocks()
+		inv.mu.Lock()
+		if len(c.pieces) == 0 && !c.done && inv.alive() == nil {
+			inv.wait()
+		}
+	}
+	if len(r.rest) == 0 && len(c.pieces) > 0 {
+		r.rest, c.pieces = c.pieces[0], c.pieces[1:]
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	inv.unacked += uint64(n)
+	total := inv.windowDue()
+	if n == 0 {
+		switch {
+		case c.done && c.err == nil:
+			r.err = io.EOF
+		case c.done:
+			r.err = c.err
+		default:
+			r.err = inv.alive()
+		}
+	}
+	inv.mu.Unlock()
+	inv.sendWindow(total)
+	return n, r.err
+}
+
+// RawBody is the request body if it was read before.
+func (s *Session) RawBody() ([]byte, bool) {
+	if !s.bodyMu.TryLock() {
+		return nil, false
+	}
+	defer s.bodyMu.Unlock()
+	return s.body, s.hasRaw
+}

@@ -1,0 +1,339 @@
+package session
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
+)
+
+// Invocation is one run of one handler. It stays open after the handler returned; the first verdict closes it.
+type Invocation struct {
+	Session *Session
+	Owner   any // what the API package wraps around it
+	Phase   uint8
+
+	token  wire.Token
+	slot   *slot
+	run    atomic.Uint64 // the lane's run number while the handler is on its leader
+	budget time.Duration // 0 = no limit
+	start  time.Time
+	step   wire.Step
+
+	mu       sync.Mutex
+	cond     sync.Cond  // a host call, a window or a cancellation moved
+	running  bool       // the handler has not returned
+	done     bool       // a verdict was given, or it failed
+	sending  bool       // the verdict's staged bodies are on their way
+	sent     bool       // the one final frame is claimed
+	streamed bool       // STREAM_HEADER went out
+	voided   uint32     // wire.Cancel*, 0 = not
+	failure  *HostError // turns the verdict into an ERROR
+	ctx      *phaseCtx
+
+	mut      wire.MutationWriter
+	mutBuf   [256]byte
+	response body // op 103
+	request  body // op 225
+
+	calls   []*hostCall
+	lastNum uint32
+	out     wire.Window // DATA we send
+	in      wire.Window // DATA we receive
+	unacked uint64      // bytes handed on of which the host was not told
+	waited  time.Duration
+}
+
+type body struct {
+	set bool
+	b   []byte
+}
+
+// alive says why nothing more can be done, or nil. The caller holds mu.
+func (inv *Invocation) alive() error {
+	switch {
+	case inv.voided == wire.CancelDeadline:
+		return ErrDeadline
+	case inv.voided == wire.CancelShutdown:
+		return ErrShutdown
+	case inv.voided != 0:
+		return ErrClientGone
+	case inv.Session.over.Load():
+		return notOpen(inv.Session.sid)
+	case inv.done:
+		return ErrFinished
+	}
+	return nil
+}
+
+// Edit appends an entry to what the verdict will commit. After the verdict it does nothing.
+func (inv *Invocation) Edit(op uint32, key, value string) error {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if err := inv.alive(); err != nil {
+		return err
+	}
+	if inv.streamed {
+		return ErrStreaming
+	}
+	inv.startRecord()
+	switch op {
+	case wire.MethodSetResponseHeader:
+		inv.mut.SetHeader(key, value)
+	case wire.MethodAddResponseHeader:
+		inv.mut.AddHeader(key, value)
+	case wire.MethodRemoveResponseHeader:
+		inv.mut.RemoveHeader(key)
+	default:
+		inv.mut.Append(wire.Op{Method: op, Name: []byte(key), Value: []byte(value)})
+		inv.Session.edits.note(op, key, value)
+	}
+	return nil
+}
+
+// SetStatus sets the response status.
+func (inv *Invocation) SetStatus(status uint16) error {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if err := inv.alive(); err != nil {
+		return err
+	}
+	if inv.streamed {
+		return ErrStreaming
+	}
+	inv.startRecord()
+	inv.mut.Status(status)
+	return nil
+}
+
+// startRecord makes the first entries of a record go into the invocation itself.
+func (inv *Invocation) startRecord() {
+	if inv.mut.Count() == 0 {
+		inv.mut.Reset(inv.mutBuf[:0])
+	}
+}
+
+// record is what was collected so far, nil when nothing was. The caller holds mu.
+func (inv *Invocation) record() ([]byte, error) {
+	if inv.mut.Count() == 0 {
+		return nil, nil
+	}
+	return inv.mut.Finish()
+}
+
+// SetBody takes a copy of b as the new body: op is MethodSetResponseFullBody or MethodSetRequestBody.
+func (inv *Invocation) SetBody(op uint32, b []byte) error {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if err := inv.alive(); err != nil {
+		return err
+	}
+	if inv.streamed {
+		return ErrStreaming
+	}
+	of := &inv.response
+	if op == wire.MethodSetRequestBody {
+		of = &inv.request
+	}
+	of.set = true
+	of.b = append(of.b[:0:0], b...)
+	return nil
+}
+
+// PendingBody is the body set so far, and whether one was.
+func (inv *Invocation) PendingBody(op uint32) ([]byte, bool) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if op == wire.MethodSetRequestBody {
+		return inv.request.b, inv.request.set
+	}
+	return inv.response.b, inv.response.set
+}
+
+// Pending walks the entries collected so far.
+func (inv *Invocation) Pending(each func(wire.Op)) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	rec, err := inv.record()
+	if err != nil {
+		return
+	}
+	if m, err := wire.ParseMutation(rec); err == nil {
+		for op := range m.Ops() {
+			each(op)
+		}
+	}
+}
+
+// Spoil makes the verdict an ERROR: the handler could not see that something it relies on failed.
+func (inv *Invocation) Spoil(code uint32, text string) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if inv.failure == nil {
+		inv.failure = &HostError{code, text}
+	}
+}
+
+// Finish gives the verdict. Only the first counts; one that comes after a cancellation is dropped.
+func (inv *Invocation) Finish(method uint32) {
+	inv.mu.Lock()
+	if inv.done || inv.voided != 0 {
+		inv.mu.Unlock()
+		return
+	}
+	inv.done = true
+	if inv.streamed {
+		method = wire.MethodSetResponseStreamEnd
+	}
+	failure := inv.failure
+	if failure == nil && !inv.streamed && (inv.response.set || inv.request.set) {
+		inv.sending = true
+		failure = inv.stageBodies()
+		inv.sending = false
+	}
+	if inv.voided != 0 {
+		late := inv.claimLate()
+		inv.mu.Unlock()
+		if late {
+			inv.sendLate()
+		}
+		return
+	}
+	inv.sent = true
+	var rec []byte
+	if !inv.streamed {
+		var err error
+		if rec, err = inv.record(); err != nil && failure == nil {
+			failure = &HostError{wire.ErrorBadRecord, "the changes of one step: " + err.Error()}
+		}
+	}
+	inv.mu.Unlock()
+	f := inv.of(wire.KindReply)
+	if failure != nil {
+		inv.release()
+		sendError(inv.Session.lane, &f, failure.Code, failure.Text)
+		return
+	}
+	f.Method, f.Status = method, inv.Session.asked()
+	inv.release()
+	if f.Status == 0 {
+		inv.Session.close()
+	}
+	inv.Session.lane.Send(&f, rec, inv.run.Load())
+}
+
+// stageBodies adds the bodies to the record: as values, or when they are large, as DATA sent before it. The caller
+// holds mu, which is let go while data is on its way.
+func (inv *Invocation) stageBodies() *HostError {
+	for _, of := range []struct {
+		op uint32
+		*body
+	}{{wire.MethodSetRequestBody, &inv.request}, {wire.MethodSetResponseFullBody, &inv.response}} {
+		if !of.set {
+			continue
+		}
+		inv.startRecord()
+		rec, err := inv.record()
+		if err != nil {
+			return nil // the verdict says so
+		}
+		if len(of.b) <= wire.LimitInlineBody && len(rec)+len(of.b)+64 <= wire.LimitRecord {
+			inv.mut.Append(wire.Op{Method: of.op, Value: of.b})
+			continue
+		}
+		inv.mu.Unlock()
+		_, err = inv.sendData(of.op, of.b, true)
+		inv.mu.Lock()
+		if err != nil {
+			return &HostError{wire.ErrorInternal, err.Error()}
+		}
+		inv.mut.Append(wire.Op{Method: of.op, Staged: true})
+	}
+	return nil
+}
+
+// fail answers with an ERROR, unless a verdict was given before.
+func (inv *Invocation) fail(code uint32, text string) {
+	inv.mu.Lock()
+	if inv.done || inv.voided != 0 || inv.sent {
+		inv.mu.Unlock()
+		return
+	}
+	inv.done, inv.sent = true, true
+	inv.cond.Broadcast()
+	inv.mu.Unlock()
+	inv.release()
+	f := inv.of(wire.KindError)
+	sendError(inv.Session.lane, &f, code, text)
+}
+
+// returned notes that the handler came back.
+func (inv *Invocation) returned() {
+	inv.mu.Lock()
+	inv.running = false
+	late := inv.voided != 0 && inv.claimLate()
+	idle := !inv.done && inv.voided == 0 && !inv.streamed
+	inv.mu.Unlock()
+	if late {
+		inv.sendLate()
+	}
+	if e := inv.Session.entry; idle && e.warned.CompareAndSwap(false, true) {
+		inv.Session.w.Warn("handler returned without Next or End; the request waits until another goroutine calls one "+
+			"of them, or until the phase's timeout", "entry", e.Name, "phase", int(inv.Phase))
+	}
+}
+
+// void applies a CANCEL.
+func (inv *Invocation) void(reason uint32) {
+	inv.mu.Lock()
+	if inv.voided != 0 || inv.sent {
+		ctx := inv.ctx
+		inv.mu.Unlock()
+		if ctx != nil {
+			ctx.end(reason)
+		}
+		return
+	}
+	inv.voided = reason
+	late := inv.claimLate()
+	ctx := inv.ctx
+	inv.cond.Broadcast()
+	inv.mu.Unlock()
+	if ctx != nil {
+		ctx.end(reason)
+	}
+	if late {
+		inv.sendLate()
+	}
+}
+
+// claimLate decides who sends the one final frame of a voided invocation: nobody while the handler runs or its
+// staged bodies are on their way. The caller holds mu.
+func (inv *Invocation) claimLate() bool {
+	if inv.running || inv.sending || inv.sent {
+		return false
+	}
+	inv.sent = true
+	return true
+}
+
+func (inv *Invocation) sendLate() {
+	inv.release()
+	f := inv.of(wire.KindError)
+	sendError(inv.Session.lane, &f, wire.ErrorLate, "the invocation was cancelled")
+}
+
+// release lets go of the slab slot, before the final frame allows the host to use it again.
+func (inv *Invocation) release() { inv.slot.inv.CompareAndSwap(inv, nil) }
+
+// of is a frame of this invocation.
+func (inv *Invocation) of(kind uint8) lane.Frame {
+	return newFrame(kind, inv.Phase, inv.Session.sid, inv.token)
+}
+
+func newFrame(kind, phase uint8, sid uint32, t wire.Token) (f lane.Frame) {
+	f.Kind, f.Phase, f.Sid, f.CallIdx, f.CallGen = kind, phase, sid, t.Idx, t.Gen
+	return f
+}

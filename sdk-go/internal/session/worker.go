@@ -1,0 +1,130 @@
+package session
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
+)
+
+// Entry is a named handler set of the plugin.
+type Entry struct {
+	Name    string
+	classes [6]lane.Class
+	warned  atomic.Bool
+}
+
+// Worker is what the sessions of one plugin share.
+type Worker struct {
+	Plugin   string
+	Entries  []*Entry
+	Payloads [][]byte // Hello.payloads
+	Window   uint32   // bytes of DATA in flight per invocation and direction
+	Features uint64   // agreed in the handshake
+	New      func(entry int) *Session
+	Fault    func(error)                 // a violation by the host; does not return in a real worker
+	Warn     func(msg string, kv ...any) // for the plugin's author
+
+	mu   sync.Mutex
+	open map[uint32]*Session
+}
+
+// Lookup finds an open session.
+func (w *Worker) Lookup(sid uint32) *Session {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open[sid]
+}
+
+// Open is how many sessions are open.
+func (w *Worker) Open() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open)
+}
+
+func (w *Worker) insert(s *Session) (old *Session) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open == nil {
+		w.open = make(map[uint32]*Session)
+	}
+	old = w.open[s.sid]
+	w.open[s.sid] = s
+	return old
+}
+
+// remove forgets s, but not a later session of the same id.
+func (w *Worker) remove(s *Session) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open[s.sid] == s {
+		delete(w.open, s.sid)
+	}
+}
+
+// Sink is the worker's side of one lane: it finds the invocation a frame belongs to.
+func (w *Worker) Sink() lane.Sink { return &sink{w: w} }
+
+// maxSlab bounds the host's slab as far as the SDK mirrors it; credits keep it far below.
+const maxSlab = 1 << 16
+
+// slot holds the invocation of one call_idx. Finishing clears it by CAS, so that a later one is never lost.
+type slot struct{ inv atomic.Pointer[Invocation] }
+
+type sink struct {
+	w    *Worker
+	slab []*slot // by call_idx; only the leader grows it
+}
+
+// Frame implements lane.Sink.
+func (k *sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
+	switch f.Kind {
+	case wire.KindCall:
+		return k.call(l, f)
+	case wire.KindPing:
+		pong := newFrame(wire.KindPong, wire.PhaseNone, 0, wire.Token{})
+		pong.Status = f.Status
+		l.Send(&pong, nil, 0)
+	case wire.KindClose:
+		if s := k.w.Lookup(f.Sid); s != nil {
+			s.closeByHost()
+		}
+	case wire.KindGoaway: // no new invocation will come; the control socket says when to stop
+	default:
+		inv := k.find(f.Token())
+		if inv == nil {
+			return nil, nil // late: it crossed our final frame
+		}
+		if err := inv.frame(l, f); err != nil {
+			k.w.Fault(err)
+		}
+	}
+	return nil, nil
+}
+
+func (k *sink) find(t wire.Token) *Invocation {
+	if int64(t.Idx) >= int64(len(k.slab)) || k.slab[t.Idx] == nil {
+		return nil
+	}
+	inv := k.slab[t.Idx].inv.Load()
+	if inv == nil || inv.token != t {
+		return nil
+	}
+	return inv
+}
+
+func (k *sink) slot(idx uint32) (*slot, error) {
+	if idx >= maxSlab {
+		return nil, fmt.Errorf("token %d is out of range", idx)
+	}
+	for int(idx) >= len(k.slab) {
+		k.slab = append(k.slab, nil)
+	}
+	if k.slab[idx] == nil {
+		k.slab[idx] = &slot{}
+	}
+	return k.slab[idx], nil
+}

@@ -1,0 +1,69 @@
+package sdk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire/fbheaders"
+)
+
+// RequestMethod issues a method by name in a session. Methods that change something join the changes of the handler
+// that runs there; methods that read have no effect here, their answers are what the typed API returns.
+func RequestMethod(sessionID int32, phase int8, method NylonMethods, data []byte) error {
+	id, known := MethodIDMapping[method]
+	if !known {
+		return fmt.Errorf("unknown method %q", method)
+	}
+	s := lookup(sessionID)
+	if s == nil {
+		return fmt.Errorf("session %d not open", sessionID)
+	}
+	inv := s.Current()
+	if inv == nil {
+		return ErrFinished
+	}
+	switch id {
+	case wire.MethodNext, wire.MethodEnd:
+		inv.Finish(id)
+	case wire.MethodSetResponseHeader:
+		key, value, err := headerKeyValue(data)
+		if err != nil {
+			return err
+		}
+		return inv.Edit(id, key, value)
+	case wire.MethodRemoveResponseHeader:
+		return inv.Edit(id, string(data), "")
+	case wire.MethodSetResponseStatus:
+		if len(data) != 2 {
+			return errors.New("a status is two bytes, big endian")
+		}
+		return inv.SetStatus(binary.BigEndian.Uint16(data))
+	case wire.MethodSetResponseFullBody:
+		return inv.SetBody(id, data)
+	case wire.MethodSetResponseStreamHeader:
+		return inv.Stream()
+	case wire.MethodSetResponseStreamData:
+		_, err := inv.Write(data)
+		return err
+	case wire.MethodSetResponseStreamEnd:
+		return inv.EndStream()
+	default:
+		if id >= wire.MethodWebsocketUpgrade {
+			return ErrNotNegotiated
+		}
+	}
+	return nil
+}
+
+// headerKeyValue reads the FlatBuffer that set_response_header takes. The flatbuffers runtime checks by panicking.
+func headerKeyValue(data []byte) (key, value string, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("not a HeaderKeyValue")
+		}
+	}()
+	kv := fbheaders.GetRootAsHeaderKeyValue(data, 0)
+	return string(kv.Key()), string(kv.Value()), nil
+}

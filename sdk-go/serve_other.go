@@ -1,0 +1,5 @@
+//go:build !linux
+
+package sdk
+
+func serve(options) int { return usage("and the gateway runs on Linux only") }
