@@ -5,6 +5,7 @@
 //! stored whole; a reader may see rows of different moments.
 
 use std::io;
+
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::sync::{AtomicU64, Ordering};

@@ -3,7 +3,10 @@
 //!
 //! Seeded: the seed of a failing case is in the panic's message. `NYLON_SEED=n` runs that case alone.
 #![cfg(not(loom))]
-#![allow(clippy::cast_possible_truncation, reason = "small numbers, and words cut to size on purpose")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "small numbers, and words cut to size on purpose"
+)]
 
 mod heap;
 
@@ -39,7 +42,7 @@ fn seeds(count: u64, case: impl Fn(&mut Random)) {
 }
 
 fn scaled(count: u64) -> u64 {
-    if cfg!(miri) { count / 500 + 5 } else { count }
+    if cfg!(miri) { count / 6000 + 5 } else { count }
 }
 
 /// A ring some frames old, so that laps, skips and lazy releases are in play; positions near a wrap now and then.
@@ -51,7 +54,9 @@ fn used(random: &mut Random) -> (Heap, Producer<Heap>, Consumer<Heap>) {
     let (mut producer, mut consumer) = ring.ends(Side::Worker, pos, apos);
     let mut payload = Vec::new();
     for _ in 0..random.below(40) {
-        if producer.push(&data(1), &vec![1; random.below(400) as usize]).is_err() || random.below(2) == 0 {
+        if producer.push(&data(1), &vec![1; random.below(400) as usize]).is_err()
+            || random.below(2) == 0
+        {
             consumer.pop(&mut payload).expect("honest so far");
         }
     }
@@ -156,7 +161,10 @@ fn a_consumer_over_scribbled_memory() {
         }
     });
     if std::env::var_os("NYLON_SEED").is_none() && !cfg!(miri) {
-        assert!(frames > 100_000 && violations > 10_000, "{frames} frames, {violations} violations");
+        assert!(
+            frames > 100_000 && violations > 10_000,
+            "{frames} frames, {violations} violations"
+        );
     }
 }
 
@@ -187,7 +195,9 @@ fn a_producer_under_lying_heads() {
             match pushed {
                 Ok(()) | Err(PushError::Full) => {}
                 Err(PushError::TooLarge(n)) => assert_eq!((n, n as u64 > A / 4), (len, true)),
-                Err(PushError::Peer(Violation::Head { .. } | Violation::ArenaHead { .. })) => return,
+                Err(PushError::Peer(Violation::Head { .. } | Violation::ArenaHead { .. })) => {
+                    return;
+                }
                 Err(PushError::Peer(other)) => panic!("{other}"),
             }
             if random.below(2) == 0 {
@@ -232,12 +242,24 @@ fn each_field_is_held_to_its_rule() {
     }
     assert_eq!(spoilt(arena, wire::SLOT_PHASE, &[6]), Err(Violation::Phase(6)));
     let method = 0x1_0000u32;
-    assert_eq!(spoilt(arena, wire::SLOT_METHOD, &method.to_le_bytes()), Err(Violation::Method(method)));
+    assert_eq!(
+        spoilt(arena, wire::SLOT_METHOD, &method.to_le_bytes()),
+        Err(Violation::Method(method))
+    );
 
     let inline = wire::FLAG_INLINE.to_le_bytes();
-    assert_eq!(spoilt(arena, wire::SLOT_FLAGS, &inline), Err(Violation::Inline { len: 200, arena_pos: A }));
-    assert_eq!(spoilt(b"x", wire::SLOT_LEN, &[89]), Err(Violation::Inline { len: 89, arena_pos: 0 }));
-    assert_eq!(spoilt(b"x", wire::SLOT_ARENA_POS, &[64]), Err(Violation::Inline { len: 1, arena_pos: 64 }));
+    assert_eq!(
+        spoilt(arena, wire::SLOT_FLAGS, &inline),
+        Err(Violation::Inline { len: 200, arena_pos: A })
+    );
+    assert_eq!(
+        spoilt(b"x", wire::SLOT_LEN, &[89]),
+        Err(Violation::Inline { len: 89, arena_pos: 0 })
+    );
+    assert_eq!(
+        spoilt(b"x", wire::SLOT_ARENA_POS, &[64]),
+        Err(Violation::Inline { len: 1, arena_pos: 64 })
+    );
     assert_eq!(spoilt(b"", wire::SLOT_FLAGS, &[0, 0]), Err(Violation::Len(0)));
     for len in [A as u32 / 4 + 1, u32::MAX, 0] {
         assert_eq!(spoilt(arena, wire::SLOT_LEN, &len.to_le_bytes()), Err(Violation::Len(len)));

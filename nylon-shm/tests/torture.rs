@@ -277,7 +277,12 @@ fn length(n: u64) -> usize {
 }
 
 /// Fails when there is no progress for 100 ms that the scheduler does not account for.
-fn monitor(progress: &AtomicU64, threads: [Pid; 2], words: &[MappedRing; 2], done: &mpsc::Receiver<()>) {
+fn monitor(
+    progress: &AtomicU64,
+    threads: [Pid; 2],
+    words: &[MappedRing; 2],
+    done: &mpsc::Receiver<()>,
+) {
     const TICK: Duration = Duration::from_millis(10);
     let (mut last, mut since, mut base) = (0, Instant::now(), starved(threads));
     let (mut late, mut before) = (Duration::ZERO, Instant::now());
@@ -293,9 +298,12 @@ fn monitor(progress: &AtomicU64, threads: [Pid; 2], words: &[MappedRing; 2], don
         let lost = (now - since).saturating_sub(late + (starved(threads).saturating_sub(base)));
         if lost > LIMIT {
             for (name, ring) in ["down", "up"].into_iter().zip(words) {
-                let words = [ring.bell(), ring.wait(), ring.head(), ring.space_wait(), ring.space_bell()];
+                let words =
+                    [ring.bell(), ring.wait(), ring.head(), ring.space_wait(), ring.space_bell()];
                 let [bell, wait, head, space_wait, space_bell] = words.map(|w| w.load(Relaxed));
-                eprintln!("{name}: bell {bell} wait {wait} head {head} space {space_wait}/{space_bell}");
+                eprintln!(
+                    "{name}: bell {bell} wait {wait} head {head} space {space_wait}/{space_bell}"
+                );
             }
             eprintln!("call {last} took over {LIMIT:?}: a lost wake");
             std::process::abort();

@@ -48,7 +48,16 @@ impl<M: Memory> Producer<M> {
     /// A producer at `pos` and `apos` of a ring whose words already stand there: for models and vectors that start
     /// below a wrap.
     pub fn starting_at(ring: M, pos: u64, apos: u64) -> Self {
-        Self { ring, pos, apos, head: pos, arena_head: apos, last_woken: 0, space_epoch: 0, kept: 0 }
+        Self {
+            ring,
+            pos,
+            apos,
+            head: pos,
+            arena_head: apos,
+            last_woken: 0,
+            space_epoch: 0,
+            kept: 0,
+        }
     }
 
     /// The same producer, which leaves the last `slots` free slots to frames without arena payload: how a host can

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use nylon_protocol::segment::Header;
 use nylon_protocol::{Frame, Geometry, Token, wire};
-use nylon_shm::{
-    Armed, Bell, Doorbell, HostEnd, PushError, SegmentFds, Segments, WorkerBells,
-};
+use nylon_shm::{Armed, Bell, Doorbell, HostEnd, PushError, SegmentFds, Segments, WorkerBells};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 
@@ -37,11 +35,7 @@ pub(crate) fn pair(geometry: Geometry, kind: Doorbell) -> (Host, WorkerSide) {
     let poller = epoll::create(CreateFlags::CLOEXEC).unwrap();
     let edge = EventFlags::IN | EventFlags::ET;
     epoll::add(&poller, &host_bell, EventData::new_u64(0), edge).unwrap();
-    let bells = WorkerBells {
-        kind,
-        bell: bell.try_clone().unwrap(),
-        rescue: Bell::new().unwrap(),
-    };
+    let bells = WorkerBells { kind, bell: bell.try_clone().unwrap(), rescue: Bell::new().unwrap() };
     let end = HostEnd::new(&segments, 0, true, bells);
     (Host { end, segments, poller }, WorkerSide { fds, host_bell, bell })
 }
@@ -84,7 +78,8 @@ impl Host {
     }
 
     fn poll(&self, timeout: Duration) -> bool {
-        let mut events: [Event; 1] = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
+        let mut events: [Event; 1] =
+            [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
         let timeout = timeout.try_into().unwrap();
         match epoll::wait(&self.poller, &mut events, Some(&timeout)) {
             Ok(n) => n > 0,

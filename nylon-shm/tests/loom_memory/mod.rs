@@ -59,7 +59,12 @@ impl Ring {
     }
 
     /// Both ends of a ring at `pos`, `apos`.
-    pub(crate) fn ends(slots: u32, arena: usize, pos: u64, apos: u64) -> (Producer<Self>, Consumer<Self>) {
+    pub(crate) fn ends(
+        slots: u32,
+        arena: usize,
+        pos: u64,
+        apos: u64,
+    ) -> (Producer<Self>, Consumer<Self>) {
         let ring = Self::new(slots, arena, pos, apos);
         let consumer = Consumer::starting_at(ring.clone(), Side::Host, false, pos, apos);
         (Producer::starting_at(ring, pos, apos), consumer)
