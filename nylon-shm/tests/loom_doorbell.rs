@@ -144,7 +144,7 @@ fn an_edge_wakes_the_reactor() {
 /// One bell for a whole batch; the batch is larger than the ring, so it rings before it waits.
 #[test]
 fn a_batch_that_runs_out_of_space() {
-    check(Some(2), || {
+    check(Some(3), || {
         let (mut producer, mut consumer) = Ring::ends(2, 512, 0, 0);
         let bells = Arc::new(Bells::default());
         let near = bells.clone();
@@ -198,7 +198,7 @@ fn released_bytes_wake_the_producer() {
 #[test]
 fn a_lazy_release_is_not_lost() {
     // 2: a lost wake needs one switch in each side's window.
-    check(Some(2), || {
+    check(Some(3), || {
         let (mut producer, mut consumer) = Ring::ends(8, 512, 8, 0);
         for n in 1..=8 {
             assert!(push(&mut producer, n, 8));
@@ -227,7 +227,7 @@ fn a_lazy_release_is_not_lost() {
 #[test]
 fn both_sides_out_of_space() {
     // 2 as above; four sleep words are in play and more would take minutes.
-    check(Some(2), || {
+    check(Some(3), || {
         let (mut host_down, mut worker_down) = Ring::ends(2, 512, 0, 0);
         let (mut worker_up, mut host_up) = Ring::ends(2, 512, 0, 0);
         for n in 1..=2 {
