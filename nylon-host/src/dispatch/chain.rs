@@ -89,6 +89,9 @@ impl PluginStep {
     pub(super) fn judge(&self, phase: Phase, failure: Failure) -> Option<Failure> {
         let open = self.policy(phase).on_failure == OnFailure::Open;
         let about_plugin = !matches!(failure, Failure::ClientGone | Failure::BodyTooLarge(_));
+        if matches!(failure, Failure::Refused(_)) {
+            self.plugin.board.refused();
+        }
         if open && about_plugin {
             self.plugin.board.passed_open();
         }

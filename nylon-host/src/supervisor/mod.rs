@@ -207,8 +207,8 @@ impl Keeper {
             _ = pidfd.readable() => None,
             fault = lane.faulted() => {
                 tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
-                if matches!(fault, Fault::Violation(_)) {
-                    self.plugin.board.violation();
+                if let Fault::Violation(what) = &fault {
+                    self.plugin.board.violation(what);
                 }
                 None
             }
