@@ -167,6 +167,8 @@ impl Keeper {
             let generation = board.starting();
             let lived = match start(&self.plugin, &self.spawner, generation).await {
                 Ok(worker) => {
+                    // In service before anybody is told: who waits for "ready" sends at once.
+                    self.plugin.registry.add(worker.lane.clone());
                     board.ready(worker.pid);
                     tracing::info!(plugin = %self.plugin.spec.name, pid = worker.pid, generation, "ready");
                     if let Some(ready) = ready.take() {
@@ -199,10 +201,9 @@ impl Keeper {
         }
     }
 
-    /// Serves with a ready worker until it is gone; true when the host stops.
+    /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
         let Worker { pid, pidfd, control, segments, lane } = worker;
-        self.plugin.registry.add(lane.clone());
         let ended = tokio::select! {
             _ = pidfd.readable() => None,
             fault = lane.faulted() => {

@@ -176,7 +176,9 @@ fn add_counters(status: &mut PluginStatus, lane: &Lane) {
     status.deadlines += counters.deadlines.load(Ordering::Relaxed);
     status.late += counters.late.load(Ordering::Relaxed);
     status.rescues += counters.rescues.load(Ordering::Relaxed);
-    status.handovers += lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
+    // The worker wrote it and may write anything.
+    let handovers = lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
+    status.handovers = status.handovers.saturating_add(handovers);
 }
 
 fn row(status: &PluginStatus) -> Row {
