@@ -390,7 +390,7 @@ rows! {
         ("record-large", Killed("record: mutation-too-large")),
     ];
     what_the_host_would_have_to_keep: 180 s, [
-        ("untaken", Killed("frames it does not take")),
+        ("untaken", Killed("too many faults")),
         ("finals-unread", Killed("duplicate answers")),
         ("inbox-flood", Killed("frames of one invocation")),
     ];

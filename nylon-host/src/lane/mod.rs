@@ -6,6 +6,8 @@
 mod reactor;
 mod registry;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::HashMap;
@@ -172,12 +174,12 @@ impl Lane {
             permit.forget();
             return Ok(());
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let place = Place(&self.waiting);
+        if place.0.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             return Err(Failure::Busy);
         }
         let permit = tokio::time::timeout(budget.min(CREDIT_WAIT), self.credits.acquire()).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        drop(place);
         match permit {
             Ok(Ok(permit)) => {
                 permit.forget();
@@ -392,6 +394,15 @@ impl Lane {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.table)
+    }
+}
+
+/// A place among those who wait for a credit. Given back on drop: a client may leave while it waits.
+struct Place<'l>(&'l AtomicU64);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
