@@ -151,17 +151,21 @@ async fn no_answer_in_time() {
 #[tokio::test]
 async fn programs_that_are_no_workers() {
     let _dog = watchdog(120);
-    let ended = "plugin `p`: its program exited with status 0 before shaking hands: is it a Nylon worker? \
-                 A Go plugin's main must call sdk.Serve()";
-    refused("exit", ended, false).await;
+    let ended = |program: &str| {
+        format!(
+            "plugin `p`: {program} exited with status 0 before shaking hands: is it a Nylon worker? \
+             A Go plugin's main must call sdk.Serve()"
+        )
+    };
+    refused("exit", &ended(WORKER), false).await;
     for program in ["/bin/true", "/bin/cat"] {
         for _ in 0..20 {
             let mut spec = PluginSpec::new("p", program);
             spec.start_timeout = Duration::from_secs(20);
             let error = error(spec).await;
             assert_eq!(
-                (error.to_string().as_str(), error.is_permanent()),
-                (ended, false),
+                (error.to_string(), error.is_permanent()),
+                (ended(program), false),
                 "{program}"
             );
         }
