@@ -321,7 +321,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
                 let _ = reap(&pidfd).await;
             }
             let (why, permanent) = match failed {
-                Ok(Err(refusal)) => explain(&refusal, exited),
+                Ok(Err(refusal)) => explain(&refusal, exited, spec),
                 _ => (no_answer(spec), false),
             };
             return Err(StartError::Handshake { plugin: spec.name.clone(), why, permanent });
@@ -351,11 +351,12 @@ fn no_answer(spec: &PluginSpec) -> String {
 }
 
 /// What the operator reads when a handshake failed.
-fn explain(refusal: &Refusal, exited: Option<Exit>) -> (String, bool) {
+fn explain(refusal: &Refusal, exited: Option<Exit>, spec: &PluginSpec) -> (String, bool) {
     match (refusal, exited) {
         (Refusal::Closed, Some(exit)) => (
             format!(
-                "its program {exit} before shaking hands: is it a Nylon worker? A Go plugin's main must call sdk.Serve()"
+                "{} {exit} before shaking hands: is it a Nylon worker? A Go plugin's main must call sdk.Serve()",
+                spec.program.display(),
             ),
             false,
         ),
