@@ -219,6 +219,9 @@ func (x *exchange) phase(phase uint8, build func(*wire.StepWriter)) (final testh
 			w.PayloadCall()
 		}
 	}
+	if phase == wire.PhaseLogging {
+		step.Cancel = nil // that the client left is what is logged
+	}
 	if build != nil {
 		build(&w)
 	}

@@ -38,12 +38,13 @@ type Invocation struct {
 	response body // op 103
 	request  body // op 225
 
-	calls   []*hostCall
-	lastNum uint32
-	out     wire.Window // DATA we send
-	in      wire.Window // DATA we receive
-	unacked uint64      // bytes handed on of which the host was not told
-	waited  time.Duration
+	calls    []*hostCall
+	lastNum  uint32
+	out      wire.Window // DATA we send
+	in       wire.Window // DATA we receive
+	windowMu sync.Mutex  // orders WINDOW frames
+	unacked  uint64      // bytes handed on of which the host was not told
+	waited   time.Duration
 }
 
 type body struct {
@@ -66,6 +67,12 @@ func (inv *Invocation) alive() error {
 		return ErrFinished
 	}
 	return nil
+}
+
+func (inv *Invocation) cancelled() bool {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return inv.voided != 0
 }
 
 // Edit appends an entry to what the verdict will commit. After the verdict it does nothing.
