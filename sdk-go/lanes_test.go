@@ -438,6 +438,32 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// The author of an entry whose handler forgets its verdict is told so, once.
+func TestForgottenVerdictWarns(t *testing.T) {
+	watchdog(t)
+	plugin := bridge.New().(*sdk.NylonPlugin)
+	filter(func(ctx *sdk.PhaseRequestFilter) {})(plugin)
+	warnings := make(chan string, 10)
+	l, err := testhost.NewLocal(plugin, testhost.Options{Fault: func(err error) { t.Error(err) }}, func(msg string, kv ...any) {
+		warnings <- msg + fmt.Sprint(kv...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		final := l.Run(&testhost.Step{
+			Sid: testhost.NewSid(), Open: true, Phase: 1, Budget: 5 * time.Millisecond, Record: step(t, 0, "/"),
+		})
+		if !final.Late {
+			t.Fatalf("%+v", final)
+		}
+	}
+	l.Stop()
+	if w := <-warnings; !strings.Contains(w, "without Next or End") || !strings.Contains(w, "filter") || len(warnings) != 0 {
+		t.Fatalf("%s, and %d more", w, len(warnings))
+	}
+}
+
 // Views of a record outlive the session and the garbage collector.
 func TestViewsOutlive(t *testing.T) {
 	var mu sync.Mutex
