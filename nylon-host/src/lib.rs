@@ -1,1 +1,46 @@
-//! Placeholder.
+//! Nylon's host: plugins out of process, at in-process speed.
+//!
+//! A [`Host`] starts plugin programs as worker processes and keeps them running. A [`Chain`] says which of their entries
+//! see a request; [`Chain::call`] sends one through, and answers with what they and the service behind them made of it.
+//! A worker may panic, hang or scribble over its memory: the request it had fails, the host goes on, and a new worker
+//! takes over.
+//!
+//! ```
+//! # let Some(program) = std::env::var_os("NYLON_HELLO") else { return }; // built by `cargo xtask test`
+//! use nylon_host::{Body, Client, Host, Item, PluginSpec};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let host = Host::start(vec![PluginSpec::new("hello", program)]).await.expect("it starts");
+//! let chain = host.chain().service(Item::new("hello", "myapp")).expect("it is there").build();
+//!
+//! let request = http::Request::get("http://localhost/greeting").body(Body::empty()).unwrap();
+//! let client = Client { ip: [127, 0, 0, 1].into(), tls: false };
+//! let response = chain.call(request, client, vec![], async |_| unreachable!("the plugin answers")).await;
+//!
+//! assert_eq!(response.status(), 200);
+//! host.stop(std::time::Duration::from_secs(5)).await;
+//! # });
+//! ```
+//!
+//! The way of a call is down by calls and up by return values: gateway → dispatch → session → lane → worker. The
+//! supervisor stands beside it. In front of an axum, tonic or hyper service use the tower layer.
+#![deny(unsafe_code)]
+
+mod body;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+mod error;
+pub mod gateway;
+mod host;
+mod lane;
+mod readiness;
+mod session;
+mod supervisor;
+pub mod template;
+
+pub use body::{Body, BodyError};
+pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
+pub use error::{Failure, StartError};
+pub use host::Host;
+pub use supervisor::{PluginSpec, PluginState, PluginStatus, WaitPolicy};

@@ -1,0 +1,126 @@
+//! The command line of `nylon`.
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Exit code when the configuration or the command line is refused.
+pub const EXIT_CONFIG: u8 = 2;
+
+/// Exit code when something fails at run time.
+pub const EXIT_RUNTIME: u8 = 1;
+
+/// A protocol version: major, then minor.
+pub type ProtocolVersion = (u16, u16);
+
+/// Runs plugins out of process at in-process speed.
+#[derive(Debug, Parser)]
+#[command(name = "nylon", arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `nylon` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Run(RunArgs),
+    /// Check the configuration: start each plugin, list its entries and stop it.
+    Check(CheckArgs),
+}
+
+/// Arguments of `nylon run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The runtime file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/nylon/config.yaml")]
+    pub config: PathBuf,
+
+    /// Start although keys, plugins, entries or groups are unknown; their routes answer 500.
+    #[arg(long)]
+    pub lenient: bool,
+}
+
+/// Arguments of `nylon check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The runtime file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/nylon/config.yaml")]
+    pub config: PathBuf,
+
+    /// Only read the files: start no plugin.
+    #[arg(long = "static")]
+    pub static_only: bool,
+
+    /// Print problems and entries as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Cli {
+    /// Parses a command line. `oldest` and `newest` are the protocol versions this build speaks,
+    /// for `--version`: `nylon 0.1.0 (protocol ABI 1.0–1.1)`.
+    ///
+    /// The error also stands for `--help` and `--version`: call [`clap::Error::exit`], which
+    /// prints it and leaves with 0 or [`EXIT_CONFIG`].
+    pub fn parse_line(
+        line: impl IntoIterator<Item = OsString>,
+        oldest: ProtocolVersion,
+        newest: ProtocolVersion,
+    ) -> Result<Self, clap::Error> {
+        let version = version(oldest, newest);
+        let matches = Self::command().version(version).try_get_matches_from(line)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// What `--version` prints after the name of the program.
+fn version(oldest: ProtocolVersion, newest: ProtocolVersion) -> String {
+    let package = env!("CARGO_PKG_VERSION");
+    format!("{package} (protocol ABI {}.{}–{}.{})", oldest.0, oldest.1, newest.0, newest.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command, EXIT_CONFIG};
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::parse_line(line.split(' ').map(Into::into), (1, 0), (1, 1))
+    }
+
+    #[test]
+    fn run_defaults_to_the_system_file() {
+        let Command::Run(args) = parse("nylon run").unwrap().command else { panic!() };
+        assert_eq!(args.config.to_str(), Some("/etc/nylon/config.yaml"));
+        assert!(!args.lenient);
+        let Command::Run(args) = parse("nylon run -c a.yaml --lenient").unwrap().command else {
+            panic!()
+        };
+        assert_eq!(args.config.to_str(), Some("a.yaml"));
+        assert!(args.lenient);
+    }
+
+    #[test]
+    fn check_takes_static_and_json() {
+        let Command::Check(args) = parse("nylon check -c a.yaml --static --json").unwrap().command
+        else {
+            panic!()
+        };
+        assert!(args.static_only && args.json);
+    }
+
+    #[test]
+    fn version_names_the_protocol_range() {
+        let printed = parse("nylon --version").unwrap_err();
+        let expected = format!("nylon {} (protocol ABI 1.0–1.1)\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(printed.to_string(), expected);
+        assert_eq!(printed.exit_code(), 0);
+    }
+
+    #[test]
+    fn a_wrong_line_leaves_with_the_config_code() {
+        assert_eq!(parse("nylon run --nope").unwrap_err().exit_code(), i32::from(EXIT_CONFIG));
+    }
+}

@@ -1,0 +1,154 @@
+//! A plugin: the program that is started once and serves its entries.
+
+use super::Declared;
+use super::diagnostic::{Diagnostic, Report, Severity};
+use super::fields::{Fields, Located, text};
+use super::files::locate;
+use super::policy::PhasePolicies;
+use super::source::Location;
+use super::yaml::Node;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Names that middleware items use for what the gateway does itself.
+pub(super) const BUILT_INS: [&str; 2] = ["RequestHeaderModifier", "ResponseHeaderModifier"];
+
+/// A configured plugin.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// Its unique name.
+    pub name: String,
+    /// How it is run.
+    pub kind: PluginKind,
+    /// The program, as an absolute path. A relative `file` is looked for beside the configuration
+    /// file that names it, then in the working directory.
+    pub file: PathBuf,
+    /// Arguments of the program.
+    pub args: Vec<String>,
+    /// Variables set in the program's environment.
+    pub env: Vec<(String, String)>,
+    /// How many processes run it, at least 1.
+    pub workers: usize,
+    /// What `initialize` receives; nothing when the key is absent.
+    pub config: Option<serde_json::Value>,
+    /// Deadlines and failure policies, before a middleware item changes them.
+    pub policies: PhasePolicies,
+    kind_at: Location,
+    file_at: Location,
+}
+
+/// How a plugin is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginKind {
+    /// A program that calls the SDK's serve function.
+    Process,
+    /// A shared library with the original's six exports; refused for now.
+    Ffi,
+    /// A WebAssembly module; refused for now.
+    Wasm,
+}
+
+impl Plugin {
+    pub(super) fn read(node: &Node, base: &Path, report: &mut Report) -> Option<Declared<Self>> {
+        let mark = report.mark();
+        let mut fields = Fields::of(node, "plugin", report)?;
+        let name = fields.required_text("name", report);
+        let kinds = [
+            ("process", PluginKind::Process),
+            ("ffi", PluginKind::Ffi),
+            ("wasm", PluginKind::Wasm),
+        ];
+        let kind = fields.required_choice("type", &kinds, report);
+        let file = fields.required_text("file", report);
+        let config = fields.get("config").map(Node::to_json);
+        let args = fields.texts("args", report);
+        let env = env(&mut fields, report);
+        let workers = fields.integer("workers", 1..=1024, report).unwrap_or(1);
+        if kind.as_ref().is_some_and(|kind| kind.value != PluginKind::Process) {
+            for key in ["args", "env", "workers"] {
+                if let Some(at) = fields.place(key) {
+                    report.warning(at, format!("`{key}` only has an effect with `type: process`"));
+                }
+            }
+        }
+        let policies = PhasePolicies::read(&mut fields, report);
+        fields.finish(report);
+
+        let name = name?;
+        if BUILT_INS.contains(&name.value.as_str()) {
+            report.error(&name.at, format!("`{}` is the name of a built-in", name.value)).help =
+                Some("choose another name for this plugin".to_owned());
+        }
+        let item = match (kind, file) {
+            (Some(kind), Some(file)) => Some(Self {
+                name: name.value.clone(),
+                kind: kind.value,
+                file: locate(&file.value, base),
+                args: args.into_iter().map(|arg| arg.value).collect(),
+                env,
+                workers: usize::try_from(workers).unwrap_or(1),
+                config,
+                policies,
+                kind_at: kind.at,
+                file_at: file.at,
+            }),
+            _ => None,
+        };
+        Some(Declared { name, item, fault: report.fault_since(mark) })
+    }
+
+    /// Why this plugin cannot be started, as far as that shows without starting it.
+    pub fn start_problem(&self) -> Option<Diagnostic> {
+        let Self { name, .. } = self;
+        let error = |at: &Location, message: String, help: &str| {
+            Some(at.diagnostic(Severity::Error, message).with_help(help))
+        };
+        match self.kind {
+            PluginKind::Process => {}
+            PluginKind::Ffi => {
+                let message = format!("plugin `{name}`: .so plugins come with a later release");
+                let help = "build it as a program whose main calls sdk.Serve(), and say \
+                            `type: process`";
+                return error(&self.kind_at, message, help);
+            }
+            PluginKind::Wasm => {
+                let message = format!("plugin `{name}`: wasm plugins come with a later release");
+                return error(&self.kind_at, message, "use `type: process`");
+            }
+        }
+        let file = self.file.display();
+        match std::fs::metadata(&self.file) {
+            Err(_) => {
+                let message = format!("the program of plugin `{name}` is not there: {file}");
+                let help = "build it first, or correct `file`: it is looked for beside this file, \
+                            then in the working directory";
+                error(&self.file_at, message, help)
+            }
+            Ok(found) if !found.is_file() => {
+                let message = format!("the program of plugin `{name}` is not a file: {file}");
+                error(&self.file_at, message, "name the program itself")
+            }
+            Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+                let message = format!("the program of plugin `{name}` may not be run: {file}");
+                error(&self.file_at, message, "make it executable with `chmod +x`")
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// The place of `file`, for messages about the program.
+    pub fn location(&self) -> &Location {
+        &self.file_at
+    }
+}
+
+fn env(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(String, String)> {
+    let entries = fields.named("env", report);
+    entries
+        .iter()
+        .filter_map(|(key, node)| {
+            let Located { value, .. } = text(node, &key.name, report)?;
+            Some((key.name.clone(), value))
+        })
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! The runtime part of the configuration: addresses, threads, shutdown.
+
+use super::diagnostic::Report;
+use super::fields::{Fields, Located};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How the gateway itself runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// Addresses to listen on for HTTP, at least one.
+    pub http: Vec<SocketAddr>,
+    /// Threads that serve requests (`pingora.threads`).
+    pub threads: usize,
+    /// How long requests in flight may take after a stop (`pingora.grace_period_seconds`).
+    pub grace_period: Duration,
+    /// Idle connections kept per upstream endpoint (`pingora.upstream_keepalive_pool_size`).
+    pub upstream_keepalive_pool_size: usize,
+}
+
+const DEFAULT_KEEPALIVE_POOL: u64 = 128;
+
+impl Runtime {
+    /// Reads the runtime keys; returns `config_dir` as it is written beside them.
+    pub(super) fn read(
+        fields: &mut Fields<'_>,
+        report: &mut Report,
+    ) -> (Self, Option<Located<String>>) {
+        fields.required("http", report);
+        let http = without_covered(addresses("http", fields, report), report);
+        for (key, help) in [
+            ("https", "only `http` addresses are served"),
+            ("metrics", "there is no exporter in this release"),
+        ] {
+            addresses(key, fields, report);
+            if let Some(at) = fields.place(key) {
+                report.no_effect(at, &format!("`{key}`"), help);
+            }
+        }
+        if fields.text("acme", report).is_some()
+            && let Some(at) = fields.place("acme")
+        {
+            report.no_effect(at, "`acme`", "certificates are not requested");
+        }
+        let config_dir = fields.text("config_dir", report);
+        websocket(fields, report);
+        let runtime = pingora(http, fields, report);
+        (runtime, config_dir)
+    }
+}
+
+fn addresses(
+    key: &'static str,
+    fields: &mut Fields<'_>,
+    report: &mut Report,
+) -> Vec<Located<SocketAddr>> {
+    let texts = fields.texts(key, report);
+    texts
+        .into_iter()
+        .filter_map(|Located { value, at }| match value.parse() {
+            Ok(value) => Some(Located { value, at }),
+            Err(_) => {
+                report.error(&at, format!("`{value}` is not an address to listen on")).help =
+                    Some("write an IP address and a port, as in `127.0.0.1:8080`".to_owned());
+                None
+            }
+        })
+        .collect()
+}
+
+/// `0.0.0.0` covers every other address: as in the original, it is then the only one bound.
+fn without_covered(addresses: Vec<Located<SocketAddr>>, report: &mut Report) -> Vec<SocketAddr> {
+    let wildcard = addresses
+        .iter()
+        .position(|address| address.value.is_ipv4() && address.value.ip().is_unspecified());
+    let Some(wildcard) = wildcard else {
+        return addresses.into_iter().map(|address| address.value).collect();
+    };
+    let only = addresses[wildcard].value;
+    for (index, address) in addresses.iter().enumerate() {
+        if index != wildcard {
+            report.warning(&address.at, format!("not listened on: only {only} is")).help =
+                Some("an address with 0.0.0.0 stands for all of them".to_owned());
+        }
+    }
+    vec![only]
+}
+
+fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) -> Runtime {
+    let mut threads = default_threads();
+    let mut grace = 60;
+    let mut pool = DEFAULT_KEEPALIVE_POOL;
+    if let Some(mut pingora) = fields.map("pingora", "pingora section", report) {
+        threads = pingora.integer("threads", 1..=1024, report).unwrap_or(threads);
+        grace = pingora.integer("grace_period_seconds", 0..=86_400, report).unwrap_or(grace);
+        pool =
+            pingora.integer("upstream_keepalive_pool_size", 0..=1_000_000, report).unwrap_or(pool);
+        pingora.integer("graceful_shutdown_timeout_seconds", 0..=86_400, report);
+        pingora.boolean("daemon", report);
+        pingora.boolean("work_stealing", report);
+        for key in ["error_log", "pid_file", "upgrade_sock", "user", "group", "ca_file"] {
+            pingora.text(key, report);
+        }
+        for (key, help) in [
+            ("graceful_shutdown_timeout_seconds", "`grace_period_seconds` alone bounds the stop"),
+            ("daemon", "the gateway stays in the foreground: let a service manager start it"),
+            ("work_stealing", "work is always shared between threads"),
+            ("error_log", "messages go to standard error"),
+            ("pid_file", "ask the service manager for the process"),
+            ("upgrade_sock", "there is no hand-over of sockets"),
+            ("user", "start the gateway as the user it should run as"),
+            ("group", "start the gateway as the group it should run as"),
+            ("ca_file", "upstream servers are spoken to in plain HTTP"),
+        ] {
+            if let Some(at) = pingora.place(key) {
+                report.no_effect(at, &format!("`{key}`"), help);
+            }
+        }
+        pingora.finish(report);
+    }
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Runtime {
+        http,
+        threads: size(threads),
+        grace_period: Duration::from_secs(grace),
+        upstream_keepalive_pool_size: size(pool),
+    }
+}
+
+/// All processors but one, but two from six on; between 1 and 16.
+fn default_threads() -> u64 {
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let spare = if processors >= 6 { 2 } else { 1 };
+    processors.saturating_sub(spare).clamp(1, 16)
+}
+
+fn websocket(fields: &mut Fields<'_>, report: &mut Report) {
+    let Some(mut section) = fields.map("websocket", "websocket section", report) else { return };
+    let adapters = [("memory", true), ("redis", false), ("cluster", false)];
+    let adapter = section.choice("adapter_type", &adapters, report);
+    if let Some(adapter) = adapter.as_ref().filter(|adapter| !adapter.value) {
+        let help = "rooms are kept in the memory of this process";
+        report.no_effect(&adapter.at, "this adapter", help);
+        if section.get("redis").is_none() {
+            report.error(&adapter.at, "this adapter needs a `redis` section").help =
+                Some("add `redis: {host: .., port: ..}` below `websocket`".to_owned());
+        }
+    }
+    let in_memory = adapter.is_none_or(|adapter| adapter.value);
+    for key in ["redis", "cluster"] {
+        if let Some(at) = section.place(key).filter(|_| in_memory) {
+            report.no_effect(at, &format!("`{key}`"), "`adapter_type` is memory");
+        }
+    }
+    if let Some(mut redis) = section.map("redis", "redis section", report) {
+        redis.required_text("host", report);
+        redis.required("port", report);
+        redis.integer("port", 1..=u64::from(u16::MAX), report);
+        redis.text("password", report);
+        redis.integer("db", 0..=u64::from(u8::MAX), report);
+        redis.text("key_prefix", report);
+        redis.finish(report);
+    }
+    if let Some(mut cluster) = section.map("cluster", "cluster section", report) {
+        cluster.texts("nodes", report);
+        cluster.text("key_prefix", report);
+        cluster.finish(report);
+    }
+    section.finish(report);
+}

@@ -1,0 +1,184 @@
+//! Which plugins see a request, in which order, with which payload and policy.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{OnFailure, PhasePolicies, Policy};
+use crate::error::Failure;
+use crate::gateway::modifier::HeaderModifier;
+use crate::host::Host;
+use crate::session::Phase;
+use crate::supervisor::Plugin;
+use crate::template::PayloadTemplate;
+
+/// What a plugin item gets as its payload.
+#[derive(Clone, Debug, Default)]
+pub enum Payload {
+    /// Nothing: `GetPayload` returns nil.
+    #[default]
+    None,
+    /// The same JSON object for every request.
+    Constant(Bytes),
+    /// The constant of this index in the plugin's [`crate::PluginSpec::payloads`].
+    Id(u32),
+    /// A JSON object expanded for each step.
+    Template(PayloadTemplate),
+}
+
+/// One entry of a plugin in a chain, or as a service.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub(super) plugin: String,
+    pub(super) entry: String,
+    pub(super) payload: Payload,
+    pub(super) policies: PhasePolicies,
+}
+
+impl Item {
+    /// `entry` of the plugin named `plugin`, without a payload, failing closed after five seconds.
+    pub fn new(plugin: impl Into<String>, entry: impl Into<String>) -> Self {
+        let policies = PhasePolicies::default();
+        Self { plugin: plugin.into(), entry: entry.into(), payload: Payload::None, policies }
+    }
+
+    /// The same with a payload.
+    #[must_use]
+    pub fn payload(self, payload: Payload) -> Self {
+        Self { payload, ..self }
+    }
+
+    /// The same with deadlines and failure policies of its own.
+    #[must_use]
+    pub fn policies(self, policies: PhasePolicies) -> Self {
+        Self { policies, ..self }
+    }
+}
+
+/// A step of a chain.
+#[derive(Debug)]
+pub(super) enum Step {
+    Plugin(PluginStep),
+    RequestHeaders(Arc<HeaderModifier>),
+    ResponseHeaders(Arc<HeaderModifier>),
+}
+
+/// An item whose plugin was found.
+#[derive(Debug)]
+pub(super) struct PluginStep {
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) item: Item,
+    /// Which of a request's sessions it uses: one for each pair of plugin and entry.
+    pub(super) slot: usize,
+}
+
+impl PluginStep {
+    pub(super) fn policy(&self, phase: Phase) -> Policy {
+        let p = &self.item.policies;
+        match phase {
+            Phase::RequestFilter => p.request_filter,
+            Phase::ResponseFilter => p.response_filter,
+            Phase::ResponseBodyFilter => p.response_body_filter,
+            Phase::Logging => p.logging,
+            Phase::RequestBodyFilter => p.request_body_filter,
+        }
+    }
+
+    /// What `failure` in `phase` does to the request: `None` lets it pass, counted and logged.
+    pub(super) fn judge(&self, phase: Phase, failure: Failure) -> Option<Failure> {
+        let open = self.policy(phase).on_failure == OnFailure::Open;
+        let about_plugin = !matches!(failure, Failure::ClientGone | Failure::BodyTooLarge(_));
+        if open && about_plugin {
+            self.plugin.board.passed_open();
+        }
+        tracing::warn!(
+            plugin = %self.item.plugin, entry = %self.item.entry, phase = phase.name(), %failure,
+            action = if open { "pass" } else { "fail" },
+        );
+        (!open || !about_plugin).then_some(failure)
+    }
+}
+
+/// The middleware of a request and, where the service is one, the plugin that answers it.
+#[derive(Debug)]
+pub struct Chain {
+    pub(super) steps: Vec<Step>,
+    pub(super) service: Option<PluginStep>,
+    pub(super) slots: usize,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Puts a [`Chain`] together.
+#[derive(Debug)]
+pub struct ChainBuilder<'h> {
+    host: &'h Host,
+    chain: Chain,
+    pairs: Vec<(String, String)>,
+}
+
+/// An item names a plugin the host does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("the host has no plugin `{0}`")]
+pub struct UnknownPlugin(pub String);
+
+impl Host {
+    /// An empty chain of this host's plugins.
+    pub fn chain(&self) -> ChainBuilder<'_> {
+        let chain =
+            Chain { steps: Vec::new(), service: None, slots: 0, tasks: self.tasks().clone() };
+        ChainBuilder { host: self, chain, pairs: Vec::new() }
+    }
+}
+
+impl ChainBuilder<'_> {
+    /// Appends a middleware item.
+    ///
+    /// # Errors
+    /// [`UnknownPlugin`].
+    pub fn item(mut self, item: Item) -> Result<Self, UnknownPlugin> {
+        let step = self.step(item)?;
+        self.chain.steps.push(Step::Plugin(step));
+        Ok(self)
+    }
+
+    /// Lets a plugin entry answer the requests that pass the middleware.
+    ///
+    /// # Errors
+    /// [`UnknownPlugin`].
+    pub fn service(mut self, item: Item) -> Result<Self, UnknownPlugin> {
+        self.chain.service = Some(self.step(item)?);
+        Ok(self)
+    }
+
+    /// Appends a built-in that changes request headers.
+    #[must_use]
+    pub fn request_headers(mut self, modifier: Arc<HeaderModifier>) -> Self {
+        self.chain.steps.push(Step::RequestHeaders(modifier));
+        self
+    }
+
+    /// Appends a built-in that changes response headers.
+    #[must_use]
+    pub fn response_headers(mut self, modifier: Arc<HeaderModifier>) -> Self {
+        self.chain.steps.push(Step::ResponseHeaders(modifier));
+        self
+    }
+
+    /// The chain.
+    pub fn build(self) -> Arc<Chain> {
+        Arc::new(self.chain)
+    }
+
+    fn step(&mut self, item: Item) -> Result<PluginStep, UnknownPlugin> {
+        let plugin = self.host.plugin(&item.plugin).cloned();
+        let plugin = plugin.ok_or_else(|| UnknownPlugin(item.plugin.clone()))?;
+        let pair = (item.plugin.clone(), item.entry.clone());
+        let slot = self.pairs.iter().position(|p| *p == pair).unwrap_or_else(|| {
+            self.pairs.push(pair);
+            self.pairs.len() - 1
+        });
+        self.chain.slots = self.pairs.len();
+        Ok(PluginStep { plugin, item, slot })
+    }
+}

@@ -1,0 +1,208 @@
+//! Dispatch: which plugins see a request, in which phase, and what their decisions do to it.
+//!
+//! In: a request, the [`Chain`] of its route, and the service behind it.  Out: the response, as the return value; its
+//! body may still be flowing.
+//! Never: sockets, frames, or the bytes of a record beyond encoding the request.
+
+mod chain;
+mod exchange;
+mod mutation;
+mod phase;
+mod request_body;
+mod response;
+pub mod route;
+mod tail;
+mod tape;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
+
+pub use chain::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
+pub use exchange::Client;
+
+use crate::body::Body;
+use crate::error::Failure;
+use crate::session::{HostCall, Invocation, Phase};
+use chain::{PluginStep, Step};
+use exchange::Exchange;
+use phase::{Extra, Outcome};
+use tail::Guard;
+
+/// Why the service behind a chain gave no response.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    /// Status for the client.
+    pub status: StatusCode,
+    /// Code of the error body.
+    pub code: &'static str,
+    /// Text of the error body and of `Response.Error()` in Logging.
+    pub message: String,
+}
+
+/// Where the request phase left off.
+enum Flow {
+    /// To the service.
+    Service,
+    /// Answer with what was collected.
+    Answer,
+    /// A handler streams the response.
+    Stream(Box<Invocation>, HostCall, usize),
+    /// Answer with an error.
+    Fail(Failure),
+}
+
+impl Chain {
+    /// Sends `request` through the chain and, if nothing stops it there, to `service`.
+    ///
+    /// `client` and `params` (route parameters, as they stand in the path) are what plugins are told. `service` gets
+    /// the request as plugins left it. It is not called when the chain has a plugin as its service.
+    ///
+    /// Resolves when the response head is final; the body runs through the body phases while it is read, and Logging
+    /// follows its end.
+    pub async fn call<S, F>(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        client: Client,
+        params: Vec<(String, String)>,
+        service: S,
+    ) -> Response<Body>
+    where
+        S: FnOnce(Request<Body>) -> F,
+        F: Future<Output = Result<Response<Body>, ServiceError>>,
+    {
+        if self.steps.is_empty() && self.service.is_none() {
+            return service(request).await.unwrap_or_else(|e| error_response(&e));
+        }
+        let mut guard = Guard::new(Exchange::new(self.clone(), request, client, params));
+        let exchange = guard.exchange();
+        match exchange.request_phase(self).await {
+            Flow::Service => {
+                let response = service(exchange.forward(self)).await;
+                let response = response.unwrap_or_else(|e| exchange.fail(&e));
+                guard.take().respond(response).await
+            }
+            Flow::Answer => {
+                // An empty response, to which what plugins collected is applied.
+                guard.take().respond(Response::new(Body::empty())).await
+            }
+            Flow::Stream(invocation, call, slot) => {
+                guard.take().stream(invocation, call, slot).await
+            }
+            Flow::Fail(failure) => {
+                let response = exchange.fail(&failure.into());
+                guard.take().respond(response).await
+            }
+        }
+    }
+}
+
+impl Exchange {
+    /// RequestFilter of the middleware, then of a plugin service.
+    async fn request_phase(&mut self, chain: &Chain) -> Flow {
+        for step in &chain.steps {
+            match step {
+                Step::Plugin(step) => match self.request_step(step).await {
+                    Flow::Service => {}
+                    stopped => return stopped,
+                },
+                Step::RequestHeaders(modifier) => {
+                    let mut headers = self.parts.headers.clone();
+                    modifier.apply(&mut headers, self);
+                    self.set_request_headers(headers);
+                }
+                Step::ResponseHeaders(_) => {}
+            }
+        }
+        let Some(service) = &chain.service else { return Flow::Service };
+        match self.request_step(service).await {
+            // A service that has nothing to say: there is nowhere to go on to (CONTRACT 3).
+            Flow::Service => {
+                let why = "the plugin service neither ended nor streamed the response";
+                Flow::Fail(Failure::NoAnswer(why.into()))
+            }
+            stopped => stopped,
+        }
+    }
+
+    async fn request_step(&mut self, step: &PluginStep) -> Flow {
+        match self.run(step, Phase::RequestFilter, Extra::default()).await {
+            Ok(None) => Flow::Service,
+            Ok(Some(Outcome::Next(changes))) => {
+                self.apply_early(changes);
+                Flow::Service
+            }
+            Ok(Some(Outcome::End(changes))) => {
+                self.apply_early(changes);
+                Flow::Answer
+            }
+            Ok(Some(Outcome::Stream(invocation, call, changes))) => {
+                self.apply_early(changes);
+                Flow::Stream(invocation, call, step.slot)
+            }
+            Err(failure) => match self.pass(step, Phase::RequestFilter, failure) {
+                None => Flow::Service,
+                Some(failure) => Flow::Fail(failure),
+            },
+        }
+    }
+
+    /// Applies the failure policy: `None` lets the request go on. Its session is given up either way.
+    pub(self) fn pass(
+        &mut self,
+        step: &PluginStep,
+        phase: Phase,
+        failure: Failure,
+    ) -> Option<Failure> {
+        let slot = &mut self.slots[step.slot];
+        slot.session = None;
+        let judged = step.judge(phase, failure);
+        slot.failed = judged.is_some();
+        judged
+    }
+
+    /// The request for the service: as plugins left it, its body through RequestBodyFilter where one is wanted.
+    fn forward(&mut self, chain: &Arc<Chain>) -> Request<Body> {
+        let body = request_body::filtered(self, chain);
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.parts.uri.clone();
+        *request.version_mut() = self.parts.version;
+        request.headers_mut().clone_from(&self.parts.headers);
+        *request.extensions_mut() = self.parts.extensions.clone();
+        request
+    }
+
+    /// An error of the gateway; what plugins drafted before does not apply to it.
+    fn fail(&mut self, error: &ServiceError) -> Response<Body> {
+        self.error = Some(error.message.clone());
+        self.draft.clear();
+        self.draft_body = None;
+        error_response(error)
+    }
+}
+
+impl From<Failure> for ServiceError {
+    fn from(failure: Failure) -> Self {
+        Self { status: failure.status(), code: failure.code(), message: failure.to_string() }
+    }
+}
+
+/// The error body of CONTRACT 3: `{"status":N,"error":"CODE","message":"..."}`.
+pub fn error_response(error: &ServiceError) -> Response<Body> {
+    let body = serde_json::json!({
+        "status": error.status.as_u16(),
+        "error": error.code,
+        "message": error.message,
+    });
+    let mut response = Response::new(Body::from(Bytes::from(body.to_string())));
+    *response.status_mut() = error.status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,255 @@
+//! One phase of one step: begins it, answers what the handler asks meanwhile, and hands back what it decided.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nylon_protocol::wire;
+use tokio::sync::Mutex;
+
+use super::chain::{Payload, PluginStep};
+use super::exchange::Exchange;
+use super::mutation::{self, Changes};
+use crate::error::Failure;
+use crate::session::{
+    Event, HostCall, Invocation, PayloadPart, Phase, Record, Session, Step, Verdict,
+};
+
+/// What a phase gets besides the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extra<'a> {
+    /// A body piece, and whether it is the last.
+    pub(super) piece: Option<(&'a [u8], bool)>,
+    /// Whether the figures of Logging go along.
+    pub(super) stats: bool,
+}
+
+/// How a handler ended, or what it became.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// NEXT, with what to change.
+    Next(Changes),
+    /// END, with what to change.
+    End(Changes),
+    /// The handler streams the response from now on: answer the call once the head is out.
+    Stream(Box<Invocation>, HostCall, Changes),
+}
+
+impl Exchange {
+    /// Runs `phase` of `step`; `None` when its session does not want it.
+    ///
+    /// # Errors
+    /// The [`Failure`], before any policy.
+    pub(super) async fn run(
+        &mut self,
+        step: &PluginStep,
+        phase: Phase,
+        extra: Extra<'_>,
+    ) -> Result<Option<Outcome>, Failure> {
+        let Some((invocation, payload, minor)) = self.begin(step, phase, extra).await? else {
+            return Ok(None);
+        };
+        self.drive(invocation, phase, payload, minor).await.map(Some)
+    }
+
+    async fn begin(
+        &mut self,
+        step: &PluginStep,
+        phase: Phase,
+        extra: Extra<'_>,
+    ) -> Result<Option<(Invocation, Bytes, u16)>, Failure> {
+        let session = self.session(step)?;
+        // Busy with the handler whose stream we are in the middle of: the pair takes no other phase meanwhile.
+        let guard = match phase {
+            Phase::ResponseFilter => match session.try_lock_owned() {
+                Ok(guard) => guard,
+                Err(_) => return Ok(None),
+            },
+            _ => session.lock_owned().await,
+        };
+        if !guard.wants(phase) {
+            return Ok(None);
+        }
+        let fresh = !guard.holds_record();
+        let holder = if fresh { self.record_holder(step.slot, guard.lane()) } else { None };
+        if fresh && holder.is_none() {
+            self.encode()?;
+        }
+        let payload = self.payload(step);
+        let head = self.head(phase);
+        let error = self.error.clone().unwrap_or_default();
+        let parts = Step {
+            record: holder.map_or(Record::Bytes(self.record()), Record::Of),
+            payload: match step.item.payload {
+                Payload::None => PayloadPart::None,
+                Payload::Id(id) => PayloadPart::Id(id),
+                _ => PayloadPart::Json(&payload),
+            },
+            head: head.as_deref(),
+            piece: extra.piece,
+            stats: extra.stats.then(|| (self.sent, self.duration_ms(), error.as_str())),
+        };
+        let budget = step.policy(phase).timeout;
+        let minor = guard.lane().identity.minor;
+        let invocation = Invocation::begin(guard, phase, budget, &parts).await?;
+        self.recorded(step.slot);
+        Ok(Some((invocation, payload, minor)))
+    }
+
+    fn session(&mut self, step: &PluginStep) -> Result<Arc<Mutex<Session>>, Failure> {
+        if let Some(session) = &self.slots[step.slot].session {
+            return Ok(session.clone());
+        }
+        let lane = self.lane(step).ok_or(Failure::NotReady)?;
+        let session = Arc::new(Mutex::new(Session::new(lane, &step.item.entry)?));
+        self.slots[step.slot].session = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Follows a handler to its end, answering its calls.
+    async fn drive(
+        &mut self,
+        mut invocation: Invocation,
+        phase: Phase,
+        payload: Bytes,
+        minor: u16,
+    ) -> Result<Outcome, Failure> {
+        let mut feeds = Feeds::default();
+        loop {
+            feeds.pour(&mut invocation, self);
+            let waits = feeds.wait_for_client(self);
+            if waits.is_some() {
+                invocation.pause();
+            } else {
+                invocation.resume();
+            }
+            let event = tokio::select! {
+                event = invocation.next() => event?,
+                read = self.tape.read(waits == Some(Reader::Whole)), if waits.is_some() => {
+                    read?;
+                    continue;
+                }
+            };
+            match event {
+                Event::Done(Verdict::Next, commit) => {
+                    return Ok(Outcome::Next(mutation::check(&commit, minor)?));
+                }
+                Event::Done(Verdict::End | Verdict::StreamEnd, commit) => {
+                    return Ok(Outcome::End(mutation::check(&commit, minor)?));
+                }
+                Event::StreamHead(call, commit) => match mutation::check(&commit, minor) {
+                    Ok(changes) => return Ok(Outcome::Stream(Box::new(invocation), call, changes)),
+                    Err(failure) => {
+                        invocation.refuse(&call, wire::ERROR_BAD_RECORD, &failure.to_string());
+                        return Err(failure);
+                    }
+                },
+                Event::Call(call) => {
+                    self.answer(&mut invocation, phase, call, &payload, &mut feeds)
+                }
+                Event::StreamPiece(piece) => invocation.give_back(piece.len()),
+                Event::Room => {}
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        invocation: &mut Invocation,
+        phase: Phase,
+        call: HostCall,
+        payload: &Bytes,
+        feeds: &mut Feeds,
+    ) {
+        match call.method {
+            wire::METHOD_GET_PAYLOAD => feeds.bytes(invocation, call, payload.clone()),
+            wire::METHOD_READ_RESPONSE_FULL_BODY => {
+                let body = self.draft_body.clone().unwrap_or_default();
+                feeds.bytes(invocation, call, body);
+            }
+            _ if self.tape.gone() => {
+                let why = format!("the request body was forwarded before {}", phase.name());
+                invocation.refuse(&call, wire::ERROR_BAD_STATE, &why);
+            }
+            wire::METHOD_READ_REQUEST_FULL_BODY => feeds.add(call, Source::Request(Reader::Whole)),
+            _ => feeds.add(call, Source::Request(Reader::Live)),
+        }
+    }
+}
+
+/// How a handler reads the request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// All of it at once, bounded.
+    Whole,
+    /// As it comes.
+    Live,
+}
+
+#[derive(Debug)]
+enum Source {
+    Request(Reader),
+    Bytes(Bytes),
+}
+
+/// Bodies on their way to a handler, in the order it asked.
+#[derive(Debug, Default)]
+struct Feeds {
+    open: VecDeque<(HostCall, Source, usize)>,
+}
+
+impl Feeds {
+    fn add(&mut self, call: HostCall, source: Source) {
+        self.open.push_back((call, source, 0));
+    }
+
+    /// Answers with `bytes`: in one frame where they fit.
+    fn bytes(&mut self, invocation: &mut Invocation, call: HostCall, bytes: Bytes) {
+        if bytes.len() <= wire::LIMIT_RECORD {
+            invocation.reply(&call, &bytes);
+        } else {
+            self.add(call, Source::Bytes(bytes));
+        }
+    }
+
+    /// Sends what is there and fits into the worker's window.
+    fn pour(&mut self, invocation: &mut Invocation, exchange: &mut Exchange) {
+        while let Some((call, source, at)) = self.open.front_mut() {
+            let tape = &mut exchange.tape;
+            let (end, complete) = match source {
+                Source::Bytes(bytes) => (bytes.len(), true),
+                Source::Request(Reader::Whole) if !tape.complete() => return,
+                Source::Request(_) => (tape.end(), tape.complete()),
+            };
+            let room = invocation.room();
+            if (*at == end && !complete) || (*at < end && room == 0) {
+                return;
+            }
+            let piece = match source {
+                Source::Bytes(bytes) => bytes.slice(*at..end.min(*at + room)),
+                Source::Request(_) => tape.slice(*at, room),
+            };
+            *at += piece.len();
+            // Pieces that are no longer kept read as an early end.
+            let last = complete && (*at == end || piece.is_empty());
+            invocation.send_piece(call, &piece, last);
+            if last {
+                self.open.pop_front();
+            } else if piece.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the first of them needs more of the client's body.
+    fn wait_for_client(&self, exchange: &Exchange) -> Option<Reader> {
+        match self.open.front() {
+            Some((_, Source::Request(reader), at)) => {
+                let tape = &exchange.tape;
+                let short = *reader == Reader::Whole || *at == tape.end();
+                (!tape.complete() && short).then_some(*reader)
+            }
+            _ => None,
+        }
+    }
+}

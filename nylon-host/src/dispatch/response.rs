@@ -1,0 +1,361 @@
+//! The response on its way back: ResponseFilter on its head, ResponseBodyFilter on its pieces, Logging at its end.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap};
+use http::{Method, Response, StatusCode};
+use http_body::Frame;
+use nylon_protocol::wire;
+
+use super::chain::{Chain, PluginStep, Step};
+use super::exchange::Exchange;
+use super::mutation::Changes;
+use super::phase::{Extra, Outcome};
+use super::tail::LogTail;
+use super::{ServiceError, error_response};
+use crate::body::{Body, BodyError, Pump};
+use crate::error::Failure;
+use crate::session::{Event, HostCall, Invocation, Phase, Verdict};
+
+impl Exchange {
+    /// Sends a response back through the chain.
+    pub(super) async fn respond(mut self, response: Response<Body>) -> Response<Body> {
+        let (parts, mut body) = response.into_parts();
+        (self.status, self.headers) = (parts.status, parts.headers);
+        if let Some(replaced) = self.draft_body.clone() {
+            body = self.replace_body(replaced);
+        }
+        self.apply_draft();
+        if let Some(replaced) = self.response_filters(None).await {
+            body = replaced;
+        }
+        let chain = self.chain.clone();
+        let bare = self.parts.method == Method::HEAD
+            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bare && self.parts.method != Method::HEAD {
+            body = Body::empty();
+            self.headers.remove(header::CONTENT_LENGTH);
+        }
+        let filtered = !bare
+            && !http_body::Body::is_end_stream(&body)
+            && self.wanted(&chain, Phase::ResponseBodyFilter);
+        if filtered {
+            self.headers.remove(header::CONTENT_LENGTH);
+        }
+        let head = self.head_parts();
+        let body = if filtered {
+            let (pump, filtered) = Body::pumped();
+            let tasks = chain.tasks.clone();
+            tasks.spawn(self.pump(body, pump));
+            filtered
+        } else if self.wanted(&chain, Phase::Logging) {
+            if http_body::Body::is_end_stream(&body) {
+                chain.tasks.clone().spawn(self.log());
+                body
+            } else {
+                body.tailed(Box::new(LogTail::new(self)))
+            }
+        } else {
+            body
+        };
+        respond_with(head, body)
+    }
+
+    /// Sends the head of a streamed response, then its pieces as the handler writes them.
+    pub(super) async fn stream(
+        mut self,
+        mut invocation: Box<Invocation>,
+        call: HostCall,
+        slot: usize,
+    ) -> Response<Body> {
+        self.status = StatusCode::OK;
+        self.apply_draft();
+        self.headers.remove(header::CONTENT_LENGTH);
+        if self.response_filters(Some(slot)).await.is_some() {
+            let why = "a response filter replaced or refused the streamed response";
+            invocation.refuse(&call, wire::ERROR_BAD_STATE, why);
+            drop(invocation);
+            let error = ServiceError {
+                status: StatusCode::BAD_GATEWAY,
+                code: "RUNTIME_ERROR",
+                message: why.into(),
+            };
+            return error_response(&error);
+        }
+        invocation.reply(&call, &[]);
+        let head = self.head_parts();
+        let (pump, body) = Body::pumped();
+        let tasks = self.chain.tasks.clone();
+        tasks.spawn(self.pump_stream(invocation, pump));
+        respond_with(head, body)
+    }
+
+    fn head_parts(&self) -> (StatusCode, HeaderMap) {
+        (self.status, self.headers.clone())
+    }
+
+    /// A body of a plugin's making: what described the old one goes.
+    fn replace_body(&mut self, body: Bytes) -> Body {
+        for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
+            self.headers.remove(name);
+        }
+        self.draft_body = Some(body.clone());
+        body.into()
+    }
+
+    fn apply_draft(&mut self) {
+        for op in std::mem::take(&mut self.draft) {
+            op.apply(&mut self.status, &mut self.headers);
+        }
+    }
+
+    /// ResponseFilter of the middleware. Returns the body if one of them replaced it, or if one failed closed: its
+    /// error then is the response. `streaming` is the pair whose handler runs: it takes no other phase.
+    async fn response_filters(&mut self, streaming: Option<usize>) -> Option<Body> {
+        let chain = self.chain.clone();
+        let mut replaced = None;
+        for step in &chain.steps {
+            let step = match step {
+                Step::ResponseHeaders(modifier) => {
+                    let mut headers = self.headers.clone();
+                    modifier.apply(&mut headers, self);
+                    self.headers = headers;
+                    continue;
+                }
+                Step::Plugin(step)
+                    if !self.slots[step.slot].failed && Some(step.slot) != streaming =>
+                {
+                    step
+                }
+                _ => continue,
+            };
+            let outcome = self.run(step, Phase::ResponseFilter, Extra::default()).await;
+            let (changes, ended) = match outcome {
+                Ok(None) => continue,
+                Ok(Some(Outcome::Next(changes))) => (changes, false),
+                Ok(Some(Outcome::End(changes))) => (changes, true),
+                Ok(Some(Outcome::Stream(..))) => continue,
+                Err(failure) => {
+                    if let Some(failure) = self.pass(step, Phase::ResponseFilter, failure) {
+                        replaced = Some(self.become_error(failure));
+                    }
+                    continue;
+                }
+            };
+            let body = self.apply_late(changes);
+            replaced = body.or(replaced);
+            if ended {
+                break;
+            }
+        }
+        replaced
+    }
+
+    fn apply_late(&mut self, changes: Changes) -> Option<Body> {
+        let body = changes.body.map(|body| self.replace_body(body));
+        for op in changes.head {
+            op.apply(&mut self.status, &mut self.headers);
+        }
+        body
+    }
+
+    fn become_error(&mut self, failure: Failure) -> Body {
+        let error = ServiceError::from(failure);
+        self.error = Some(error.message.clone());
+        let (parts, body) = error_response(&error).into_parts();
+        (self.status, self.headers) = (parts.status, parts.headers);
+        body
+    }
+
+    /// Whether any pair of the chain may want `phase`.
+    fn wanted(&self, chain: &Chain, phase: Phase) -> bool {
+        self.interested(chain, phase).next().is_some()
+    }
+
+    /// The steps whose pairs may want `phase`: a pair that was not asked yet may.
+    fn interested<'c>(
+        &self,
+        chain: &'c Chain,
+        phase: Phase,
+    ) -> impl Iterator<Item = &'c PluginStep> + use<'c, '_> {
+        let middleware = chain.steps.iter().filter_map(|s| match s {
+            Step::Plugin(step) => Some(step),
+            _ => None,
+        });
+        middleware.filter(move |step| {
+            let slot = &self.slots[step.slot];
+            !slot.failed
+                && slot.session.as_ref().is_none_or(|s| s.try_lock().is_ok_and(|s| s.wants(phase)))
+        })
+    }
+
+    /// Passes a body through ResponseBodyFilter, piece by piece, then logs.
+    async fn pump(mut self, mut body: Body, pump: Pump) {
+        let chain = self.chain.clone();
+        while let Some(frame) = body.next().await {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(e) => {
+                    self.error = Some(e.to_string());
+                    let _ = pump.send(Err(e)).await;
+                    break;
+                }
+            };
+            let last = http_body::Body::is_end_stream(&body);
+            let sent = match frame.into_data() {
+                Ok(piece) => self.pump_piece(&chain, piece, last, &pump).await,
+                Err(trailers) => pump.send(Ok(trailers)).await.map_err(|_| Failure::ClientGone),
+            };
+            if let Err(failure) = sent {
+                self.error = Some(failure.to_string());
+                // Cut off, never ended cleanly.
+                let _ = pump.send(Err(BodyError::from(failure))).await;
+                break;
+            }
+        }
+        drop(pump);
+        self.log().await;
+    }
+
+    async fn pump_piece(
+        &mut self,
+        chain: &Chain,
+        mut piece: Bytes,
+        last: bool,
+        pump: &Pump,
+    ) -> Result<(), Failure> {
+        loop {
+            let part = piece.split_to(piece.len().min(wire::LIMIT_PIECE));
+            let out = self.filter_piece(chain, part, last && piece.is_empty()).await?;
+            if !out.is_empty() {
+                let bytes = out.len() as u64;
+                pump.send(Ok(Frame::data(out))).await.map_err(|_| Failure::ClientGone)?;
+                self.sent += bytes;
+            }
+            if piece.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One piece through the ResponseBodyFilter of all middleware: each gets it as the one before left it.
+    async fn filter_piece(
+        &mut self,
+        chain: &Chain,
+        mut piece: Bytes,
+        last: bool,
+    ) -> Result<Bytes, Failure> {
+        for step in chain.steps.iter() {
+            let Step::Plugin(step) = step else { continue };
+            if self.slots[step.slot].failed {
+                continue;
+            }
+            let mut whole = std::mem::take(&mut piece);
+            let mut out = BytesMut::new();
+            let mut ended = false;
+            // A middleware may have made the piece larger than one step carries.
+            loop {
+                let part = whole.split_to(whole.len().min(wire::LIMIT_PIECE));
+                let extra = Extra { piece: Some((&part, last && whole.is_empty())), stats: false };
+                let changes = match self.run(step, Phase::ResponseBodyFilter, extra).await {
+                    Ok(Some(Outcome::Next(changes))) => Some(changes),
+                    Ok(Some(Outcome::End(changes))) => {
+                        ended = true;
+                        Some(changes)
+                    }
+                    Ok(_) => None,
+                    Err(failure) => match self.pass(step, Phase::ResponseBodyFilter, failure) {
+                        None => None,
+                        Some(failure) => return Err(failure),
+                    },
+                };
+                let filtered = changes.and_then(|c| c.body).unwrap_or(part);
+                if whole.is_empty() && out.is_empty() {
+                    piece = filtered;
+                    break;
+                }
+                out.extend_from_slice(&filtered);
+                if whole.is_empty() {
+                    piece = out.freeze();
+                    break;
+                }
+            }
+            if ended {
+                break;
+            }
+        }
+        Ok(piece)
+    }
+
+    /// Hands the pieces of a streaming handler to the client until it ends the stream, then logs.
+    async fn pump_stream(mut self, mut invocation: Box<Invocation>, pump: Pump) {
+        loop {
+            let event = tokio::select! {
+                event = invocation.next() => event,
+                () = pump.closed() => Err(Failure::ClientGone),
+            };
+            match event {
+                Ok(Event::StreamPiece(piece)) => {
+                    let bytes = piece.len();
+                    if bytes > 0 {
+                        invocation.pause();
+                        let sent = pump.send(Ok(Frame::data(piece))).await;
+                        invocation.resume();
+                        if sent.is_err() {
+                            continue;
+                        }
+                    }
+                    self.sent += bytes as u64;
+                    invocation.give_back(bytes);
+                }
+                Ok(Event::Done(Verdict::StreamEnd, _)) => break,
+                Ok(Event::Call(call)) => {
+                    invocation.refuse(&call, wire::ERROR_BAD_STATE, "not while streaming");
+                }
+                Ok(Event::Room) => {}
+                Ok(Event::Done(..) | Event::StreamHead(..)) => {
+                    self.cut(&pump, Failure::Refused("NEXT or END after Stream()".into())).await;
+                    break;
+                }
+                Err(failure) => {
+                    self.cut(&pump, failure).await;
+                    break;
+                }
+            }
+        }
+        drop(pump);
+        drop(invocation);
+        self.log().await;
+    }
+
+    /// Ends a response that has begun, so that nobody takes it for a whole one.
+    async fn cut(&mut self, pump: &Pump, failure: Failure) {
+        self.error = Some(failure.to_string());
+        let _ = pump.send(Err(BodyError::from(failure))).await;
+    }
+
+    /// Logging of the middleware, in order; END stops those that follow.
+    pub(super) async fn log(mut self) {
+        let chain = self.chain.clone();
+        for step in &chain.steps {
+            let Step::Plugin(step) = step else { continue };
+            if self.slots[step.slot].failed {
+                continue;
+            }
+            let extra = Extra { piece: None, stats: true };
+            match self.run(step, Phase::Logging, extra).await {
+                Ok(Some(Outcome::End(_))) => break,
+                Ok(_) => {}
+                Err(failure) => {
+                    self.pass(step, Phase::Logging, failure);
+                }
+            }
+        }
+    }
+}
+
+fn respond_with((status, headers): (StatusCode, HeaderMap), body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

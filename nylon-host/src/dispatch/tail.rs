@@ -1,0 +1,66 @@
+//! Logging happens whatever ends a request: the end of its body, a client that leaves, a future that is dropped.
+
+use tokio::runtime::Handle;
+
+use super::exchange::Exchange;
+use crate::body::Tail;
+
+/// Holds an exchange while its request phase runs; if that is dropped, the client left.
+pub(super) struct Guard {
+    exchange: Option<Exchange>,
+}
+
+impl Guard {
+    pub(super) fn new(exchange: Exchange) -> Self {
+        Self { exchange: Some(exchange) }
+    }
+
+    pub(super) fn exchange(&mut self) -> &mut Exchange {
+        self.exchange.as_mut().expect("taken once, at the end")
+    }
+
+    pub(super) fn take(mut self) -> Exchange {
+        self.exchange.take().expect("taken once, at the end")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.error = Some("the client left".into());
+            let started = exchange.slots.iter().any(|s| s.session.is_some());
+            if let (true, Ok(runtime)) = (started, Handle::try_current()) {
+                exchange.chain.tasks.clone().spawn_on(exchange.log(), &runtime);
+            }
+        }
+    }
+}
+
+/// Logs when the body it follows has ended.
+#[derive(Debug)]
+pub(super) struct LogTail {
+    exchange: Option<Exchange>,
+    runtime: Handle,
+}
+
+impl LogTail {
+    pub(super) fn new(exchange: Exchange) -> Self {
+        Self { exchange: Some(exchange), runtime: Handle::current() }
+    }
+}
+
+impl Tail for LogTail {
+    fn piece(&mut self, bytes: usize) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.sent += bytes as u64;
+        }
+    }
+
+    fn end(&mut self, complete: bool, error: Option<&str>) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        if !complete {
+            exchange.error = Some(error.unwrap_or("the client left").to_owned());
+        }
+        exchange.chain.tasks.clone().spawn_on(exchange.log(), &self.runtime);
+    }
+}

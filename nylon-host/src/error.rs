@@ -1,0 +1,115 @@
+//! What can go wrong, and whose move is next.
+
+use std::io;
+
+/// A plugin could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The program is not there, or cannot be executed.
+    #[error("plugin `{plugin}`: cannot run {program}: {source}")]
+    Spawn {
+        /// Name of the plugin.
+        plugin: String,
+        /// What was to be run.
+        program: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It ran, and never became a worker.
+    #[error("plugin `{plugin}`: {why}")]
+    Handshake {
+        /// Name of the plugin.
+        plugin: String,
+        /// What happened, and what to do.
+        why: String,
+        /// Whether it will be the same next time.
+        permanent: bool,
+    },
+    /// The host itself lacks something: descriptors, memory, a runtime.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// Whether starting the same program again can help.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Handshake { permanent: true, .. })
+    }
+}
+
+/// A run of a handler that gave no result. Nothing of it is applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No worker of the plugin is ready: 503.
+    #[error("no worker is ready")]
+    NotReady,
+    /// All workers have as much to do as they may: 503.
+    #[error("all workers are busy")]
+    Busy,
+    /// The handler was not done in time: 504.
+    #[error("no answer in time")]
+    Late,
+    /// The worker died or was retired while the handler ran: 502.
+    #[error("the worker is gone: {0}")]
+    Crashed(String),
+    /// The handler panicked or ended its goroutine: 502.
+    #[error("the handler failed: {0}")]
+    Panicked(String),
+    /// The plugin has no such entry: 500.
+    #[error("the plugin has no entry `{0}`")]
+    UnknownEntry(String),
+    /// The plugin asked for something this host does not know: 500.
+    #[error("unknown method {0}")]
+    UnknownMethod(u32),
+    /// What the plugin wants applied is not allowed, and was refused as a whole: 502.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The client's body is over the limit for RawBody: 413.
+    #[error("request body over {0} bytes")]
+    BodyTooLarge(usize),
+    /// A plugin service said NEXT: there is nowhere to go on to. 500.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// The client went away.
+    #[error("the client left")]
+    ClientGone,
+}
+
+impl Failure {
+    /// The status a client sees for it, if no response was begun.
+    pub fn status(&self) -> http::StatusCode {
+        use http::StatusCode as S;
+        match self {
+            Self::NotReady | Self::Busy => S::SERVICE_UNAVAILABLE,
+            Self::Late => S::GATEWAY_TIMEOUT,
+            Self::Crashed(_) | Self::Panicked(_) | Self::Refused(_) => S::BAD_GATEWAY,
+            Self::UnknownEntry(_) | Self::UnknownMethod(_) | Self::NoAnswer(_) => {
+                S::INTERNAL_SERVER_ERROR
+            }
+            Self::BodyTooLarge(_) => S::PAYLOAD_TOO_LARGE,
+            Self::ClientGone => S::BAD_REQUEST,
+        }
+    }
+
+    /// The code in the error body a client sees (CONTRACT 3).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotReady | Self::Busy => "PLUGIN_UNAVAILABLE",
+            Self::Late => "PLUGIN_TIMEOUT",
+            Self::Crashed(_) => "PLUGIN_CRASHED",
+            Self::Panicked(_) => "PLUGIN_PANICKED",
+            Self::Refused(_) => "PLUGIN_REFUSED",
+            Self::UnknownEntry(_) => "CONFIG_ERROR",
+            Self::UnknownMethod(_) | Self::NoAnswer(_) => "RUNTIME_ERROR",
+            Self::BodyTooLarge(_) => "PAYLOAD_TOO_LARGE",
+            Self::ClientGone => "BAD_REQUEST",
+        }
+    }
+}

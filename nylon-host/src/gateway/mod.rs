@@ -1,0 +1,3 @@
+//! Gateway: speaks HTTP, and knows no plugin.
+
+pub mod modifier;

@@ -1,0 +1,109 @@
+//! The host: a set of plugins, kept running, and what is asked of them as a whole.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nylon_shm::telemetry::Telemetry;
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+
+use crate::error::StartError;
+use crate::lane::Registry;
+use crate::supervisor::{Board, Plugin, PluginSpec, PluginStatus, Supervisor};
+
+/// Plugins in processes of their own, started and kept running. See the crate's documentation for an example.
+///
+/// Dropping a host kills its workers; [`Host::stop`] lets them run their shutdown hooks first.
+#[derive(Debug)]
+pub struct Host {
+    plugins: Vec<Arc<Plugin>>,
+    supervisor: Mutex<Supervisor>,
+    tasks: TaskTracker,
+}
+
+impl Host {
+    /// Starts every plugin and waits until all are ready. Call it inside a tokio runtime; the host's tasks run there.
+    ///
+    /// # Errors
+    /// All plugins that could not be started. The others are stopped again.
+    pub async fn start(specs: Vec<PluginSpec>) -> Result<Self, Vec<StartError>> {
+        let (host, errors) = Self::start_lenient(specs).await.map_err(|e| vec![e])?;
+        if errors.is_empty() {
+            return Ok(host);
+        }
+        host.stop(Duration::from_secs(5)).await;
+        Err(errors.into_iter().map(|(_, e)| e).collect())
+    }
+
+    /// Starts every plugin and goes on with those that are ready. The others are named, by index and reason, and
+    /// answer 503 to everything.
+    ///
+    /// # Errors
+    /// The host itself lacks something.
+    pub async fn start_lenient(
+        specs: Vec<PluginSpec>,
+    ) -> Result<(Self, Vec<(usize, StartError)>), StartError> {
+        let mut errors = Vec::new();
+        let telemetry = telemetry(&specs);
+        let plugins: Vec<_> = specs
+            .into_iter()
+            .enumerate()
+            .map(|(i, spec)| {
+                let board = Board::new(telemetry.clone().map(|t| (t, i)));
+                Arc::new(Plugin { spec, registry: Registry::default(), board })
+            })
+            .collect();
+        let mut supervisor = Supervisor::new()?;
+        for (i, plugin) in plugins.iter().enumerate() {
+            if let Err(e) = supervisor.keep(plugin).await {
+                errors.push((i, e));
+            }
+        }
+        Ok((
+            Self { plugins, supervisor: Mutex::new(supervisor), tasks: TaskTracker::new() },
+            errors,
+        ))
+    }
+
+    /// The plugin of this name.
+    pub(crate) fn plugin(&self, name: &str) -> Option<&Arc<Plugin>> {
+        self.plugins.iter().find(|p| p.spec.name == name)
+    }
+
+    /// How the plugin of this name fares.
+    pub fn status(&self, name: &str) -> Option<PluginStatus> {
+        let plugin = self.plugin(name)?;
+        Some(plugin.board.snapshot(&plugin.registry.all()))
+    }
+
+    /// Names of the plugins, in the order they were given.
+    pub fn plugins(&self) -> impl Iterator<Item = &str> {
+        self.plugins.iter().map(|p| p.spec.name.as_str())
+    }
+
+    /// What still runs for requests that are over, or whose body flows: body phases and Logging.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Waits for what is still done for requests, then stops every worker: its shutdown hooks run. Both within `grace`;
+    /// what is still there then is killed.
+    pub async fn stop(&self, grace: Duration) {
+        self.tasks.close();
+        let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
+        self.supervisor.lock().await.stop(grace).await;
+    }
+}
+
+/// The telemetry segment; a host runs without one where none can be made.
+fn telemetry(specs: &[PluginSpec]) -> Option<Arc<Telemetry>> {
+    let names: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    match Telemetry::create(&names, u64::try_from(now).unwrap_or(u64::MAX)) {
+        Ok(telemetry) => Some(Arc::new(telemetry)),
+        Err(e) => {
+            tracing::warn!(error = %e, "no telemetry segment");
+            None
+        }
+    }
+}

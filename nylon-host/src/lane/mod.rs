@@ -1,0 +1,395 @@
+//! Lane: one pair of rings to one worker process, and who waits for what on it.
+//!
+//! In: frames from sessions.  Out: frames of the worker, each in the inbox of the invocation it belongs to.
+//! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
+
+mod reactor;
+mod registry;
+mod table;
+mod writer;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use nylon_protocol::{Frame, Token, Violation, wire};
+use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
+use tokio::sync::{Notify, Semaphore};
+
+pub(crate) use registry::Registry;
+pub(crate) use table::Inbound;
+
+use table::{Delivery, Table};
+use writer::Writer;
+
+use crate::error::Failure;
+
+/// Counters of one lane, for people.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Frames taken from the worker.
+    pub frames_up: AtomicU64,
+    /// Invocations begun.
+    pub calls: AtomicU64,
+    /// Invocations that ran out of time.
+    pub deadlines: AtomicU64,
+    /// Frames of invocations that were over.
+    pub late: AtomicU64,
+    /// Times the worker was asked to take a lane over.
+    pub rescues: AtomicU64,
+}
+
+/// Why a worker is no longer to be used.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It broke the protocol.
+    Violation(Violation),
+    /// Its process ended; how.
+    Died(String),
+    /// Too many of its handlers never answered.
+    Stuck(usize),
+    /// It is being stopped by us.
+    Stopped,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Violation(v) => write!(f, "protocol violation: {v}"),
+            Self::Died(how) => f.write_str(how),
+            Self::Stuck(n) => write!(f, "{n} handlers never answered"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+/// What the supervisor knows about a worker when it hands its lane over.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) pid: u32,
+    pub(crate) generation: u32,
+    pub(crate) entries: HashMap<String, u16>,
+    pub(crate) minor: u16,
+}
+
+/// The host's end of a lane to a ready worker.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) identity: Identity,
+    pub(crate) counters: Counters,
+    credits: Semaphore,
+    waiting: AtomicU64,
+    table: Mutex<Table>,
+    writer: Mutex<Writer>,
+    up: Mutex<Consumer<MappedRing>>,
+    waker: WorkerWaker,
+    /// How long a caller polls before it sleeps; zero but under policy `latency`.
+    spin: Duration,
+    /// Set while a polling caller keeps the lane disarmed.
+    disarmed: AtomicBool,
+    /// Wakes the reactor: to flush, to watch progress, to arm again.
+    nudge: Notify,
+    watching: AtomicBool,
+    watch_nudge: Notify,
+    fault: OnceLock<Fault>,
+    faulted: Notify,
+}
+
+/// Callers that may wait for a credit at the same time; more are refused at once.
+const WAITING_MAX: u64 = 256;
+/// The longest wait for a credit.
+const CREDIT_WAIT: Duration = Duration::from_secs(1);
+
+impl Lane {
+    /// A lane whose reactor runs from now on as a task of the current runtime, until the worker is gone.
+    pub(crate) fn open(
+        identity: Identity,
+        end: HostEnd,
+        host_bell: OwnedFd,
+        slots: u32,
+        window: u32,
+        spin: Duration,
+    ) -> std::io::Result<Arc<Self>> {
+        let credits = slots / 2;
+        let lane = Arc::new(Self {
+            identity,
+            counters: Counters::default(),
+            credits: Semaphore::new(credits as usize),
+            waiting: AtomicU64::new(0),
+            table: Mutex::new(Table::new(credits, window)),
+            writer: Mutex::new(Writer::new(end.down)),
+            up: Mutex::new(end.up),
+            waker: end.waker,
+            spin,
+            disarmed: AtomicBool::new(false),
+            nudge: Notify::new(),
+            watching: AtomicBool::new(false),
+            watch_nudge: Notify::new(),
+            fault: OnceLock::new(),
+            faulted: Notify::new(),
+        });
+        reactor::start(&lane, host_bell)?;
+        Ok(lane)
+    }
+
+    /// A new session's id.
+    pub(crate) fn open_session(&self) -> u32 {
+        self.table().open_session()
+    }
+
+    /// Forgets a session on this side; `tell` the worker unless it closed it itself.
+    pub(crate) fn close_session(&self, sid: u32, tell: bool) {
+        self.table().close_session(sid);
+        if tell {
+            self.send(&Frame { sid, ..Frame::new(wire::KIND_CLOSE) }, &[]);
+        }
+    }
+
+    /// Waits for a credit, at most a second and `budget`, and opens an invocation.
+    pub(crate) async fn begin(
+        &self,
+        sid: u32,
+        phase: u8,
+        budget: Duration,
+    ) -> Result<Token, Failure> {
+        self.credit(budget).await?;
+        let token = self.table().begin(sid, phase);
+        let Some(token) = token else {
+            self.credits.add_permits(1);
+            return Err(self.failure());
+        };
+        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        Ok(token)
+    }
+
+    async fn credit(&self, budget: Duration) -> Result<(), Failure> {
+        if let Ok(permit) = self.credits.try_acquire() {
+            permit.forget();
+            return Ok(());
+        }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Failure::Busy);
+        }
+        let permit = tokio::time::timeout(budget.min(CREDIT_WAIT), self.credits.acquire()).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        match permit {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(())
+            }
+            Ok(Err(_)) => Err(self.failure()),
+            Err(_) => Err(Failure::Busy),
+        }
+    }
+
+    /// Ends an invocation and gives its credit back.
+    pub(crate) fn end(&self, token: Token, answered: bool) {
+        let stuck = {
+            let mut table = self.table();
+            table.end(token, answered);
+            table.stuck()
+        };
+        self.credits.add_permits(1);
+        if let Some(n) = stuck {
+            self.report(Fault::Stuck(n));
+        }
+    }
+
+    /// Publishes a frame down; what does not fit waits its turn.
+    pub(crate) fn send(&self, frame: &Frame, payload: &[u8]) {
+        let sent = lock(&self.writer).send(frame, payload, &self.waker);
+        match sent {
+            Ok(()) => self.watch(),
+            Err(v) => self.report(Fault::Violation(v)),
+        }
+    }
+
+    /// Sends a piece of DATA down; the caller has asked [`Self::window_left`].
+    pub(crate) fn send_data(&self, token: Token, frame: &Frame, piece: &[u8]) {
+        let sent = u32::try_from(piece.len()).is_ok_and(|n| self.table().sent(token, n));
+        debug_assert!(sent, "DATA past the window");
+        self.send(frame, piece);
+    }
+
+    /// Notes that a CALL of the worker was answered.
+    pub(crate) fn answered_call(&self, token: Token) {
+        self.table().answered_call(token);
+    }
+
+    /// Bytes of DATA that may go down now.
+    pub(crate) fn window_left(&self, token: Token) -> usize {
+        usize::try_from(self.table().window_left(token)).unwrap_or(usize::MAX)
+    }
+
+    /// Notes that `bytes` of DATA were handed on and tells the worker when it is worth a frame.
+    pub(crate) fn give_back(&self, token: Token, frame: &Frame, bytes: usize) {
+        let total = self.table().give_back(token, bytes);
+        if let Some(total) = total {
+            self.send(frame, &total.to_le_bytes());
+        }
+    }
+
+    /// Next frame of an invocation.
+    pub(crate) fn poll_next(
+        &self,
+        token: Token,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Inbound, Failure>> {
+        let mut table = self.table();
+        if let Some(inbound) = table.take(token, cx.waker()) {
+            return Poll::Ready(Ok(inbound));
+        }
+        drop(table);
+        if self.fault.get().is_some() {
+            return Poll::Ready(Err(self.failure()));
+        }
+        Poll::Pending
+    }
+
+    /// Polls the lane for `token` for as long as the policy allows; everybody's frames are delivered on the way.
+    pub(crate) fn spin(&self, token: Token) {
+        if self.spin.is_zero() {
+            return;
+        }
+        let start = Instant::now();
+        let Ok(mut up) = self.up.try_lock() else { return };
+        let mut payload = Vec::new();
+        loop {
+            for _ in 0..64 {
+                match self.take_one(&mut up, &mut payload) {
+                    Ok(true) if self.table().peek(token) => return self.rearm_later(),
+                    Ok(true) => {}
+                    Ok(false) => std::hint::spin_loop(),
+                    Err(v) => return self.report(Fault::Violation(v)),
+                }
+            }
+            if start.elapsed() >= self.spin {
+                drop(up);
+                self.nudge.notify_one();
+                return;
+            }
+        }
+    }
+
+    /// Keeps the worker from ringing while callers poll; called before publishing.
+    pub(crate) fn hush(&self) {
+        if !self.spin.is_zero()
+            && !self.disarmed.load(Ordering::Relaxed)
+            && let Ok(mut up) = self.up.try_lock()
+        {
+            up.disarm();
+            self.rearm_later();
+        }
+    }
+
+    /// Leaves the lane disarmed; the reactor arms it again when nobody polled for a millisecond.
+    fn rearm_later(&self) {
+        if !self.disarmed.swap(true, Ordering::Relaxed) {
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Takes one frame, if there is one, and delivers it.
+    fn take_one(
+        &self,
+        up: &mut Consumer<MappedRing>,
+        payload: &mut Vec<u8>,
+    ) -> Result<bool, Violation> {
+        let Some(frame) = up.pop(payload)? else { return Ok(false) };
+        self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
+        match frame.kind {
+            wire::KIND_PONG | wire::KIND_GOAWAY => return Ok(true),
+            _ => {}
+        }
+        let delivery = self.table().deliver(frame, payload, Instant::now())?;
+        match delivery {
+            Delivery::Delivered(Some(waker)) => waker.wake(),
+            Delivery::Delivered(None) => {}
+            Delivery::Late => {
+                self.counters.late.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Has the reactor watch that the worker takes what was sent.
+    fn watch(&self) {
+        if !self.watching.load(Ordering::Relaxed) && !self.watching.swap(true, Ordering::Relaxed) {
+            self.watch_nudge.notify_one();
+        }
+    }
+
+    /// Frames published down so far.
+    pub(crate) fn frames_down(&self) -> u64 {
+        lock(&self.writer).sent()
+    }
+
+    /// Open sessions.
+    pub(crate) fn sessions(&self) -> usize {
+        self.table().sessions()
+    }
+
+    /// Invocations without their final frame.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.table().in_flight()
+    }
+
+    /// One of the worker's own statistics, never trusted.
+    pub(crate) fn worker_stat(&self, index: usize) -> u64 {
+        self.waker.stat(index)
+    }
+
+    /// Reports that the worker is not to be used any more; the first report counts.
+    pub(crate) fn report(&self, fault: Fault) {
+        let _ = self.fault.set(fault);
+        self.faulted.notify_one();
+    }
+
+    /// Waits for a report.
+    pub(crate) async fn faulted(&self) -> Fault {
+        loop {
+            if let Some(fault) = self.fault.get() {
+                return fault.clone();
+            }
+            self.faulted.notified().await;
+        }
+    }
+
+    /// The process is gone: takes what it had published, then fails everything that waits.
+    pub(crate) fn die(&self, how: Fault) {
+        let mut payload = Vec::new();
+        if !matches!(self.fault.get(), Some(Fault::Violation(_))) {
+            let mut up = lock(&self.up);
+            while let Ok(true) = self.take_one(&mut up, &mut payload) {}
+        }
+        self.report(how);
+        self.credits.close();
+        let wakers = self.table().die();
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        self.nudge.notify_one();
+        self.watch_nudge.notify_one();
+    }
+
+    /// Why calls on this lane fail.
+    fn failure(&self) -> Failure {
+        match self.fault.get() {
+            None => Failure::Busy,
+            Some(Fault::Stopped) => Failure::NotReady,
+            Some(fault) => Failure::Crashed(fault.to_string()),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        lock(&self.table)
+    }
+}
+
+/// Locks; a panic elsewhere does not poison what we keep consistent ourselves.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,150 @@
+//! The sleep owner of a lane: drains it, arms it, sleeps on the host bell, and sees that the worker makes progress.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nylon_protocol::Violation;
+use nylon_shm::Armed;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::{Fault, Lane, lock};
+use crate::readiness;
+
+/// Frames taken before other tasks get their turn (HARDENING row 9).
+const TURN_FRAMES: usize = 64;
+/// Bytes taken before other tasks get their turn.
+const TURN_BYTES: usize = 256 * 1024;
+/// How long frames may stay untaken by a worker that is awake before another of its threads is asked to take over.
+const STALL: Duration = Duration::from_millis(1);
+/// How long between two requests when they bring nothing.
+const STALL_MAX: Duration = Duration::from_millis(64);
+/// The host bell's counter is read once in so many wakes, so that it cannot saturate.
+const BELL_READ_EVERY: u32 = 1 << 20;
+
+/// Starts the task. It ends when the lane has a fault.
+pub(super) fn start(lane: &Arc<Lane>, host_bell: OwnedFd) -> io::Result<()> {
+    let bell = readiness::watch(host_bell, Interest::READABLE)?;
+    tokio::spawn(run(lane.clone(), bell));
+    tokio::spawn(watch(lane.clone()));
+    Ok(())
+}
+
+async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
+    let mut payload = Vec::new();
+    let mut wakes = 0u32;
+    while lane.fault.get().is_none() {
+        match turn(&lane, &mut payload) {
+            Ok(Turn::More) => tokio::task::yield_now().await,
+            Ok(Turn::Polled) => tokio::time::sleep(STALL).await,
+            Ok(Turn::Asleep) => {
+                tokio::select! {
+                    ready = bell.readable() => match ready {
+                        Ok(mut guard) => guard.clear_ready(),
+                        Err(e) => return lane.report(Fault::Died(format!("host bell: {e}"))),
+                    },
+                    () = lane.nudge.notified() => {}
+                }
+                wakes = wakes.wrapping_add(1);
+                if wakes.is_multiple_of(BELL_READ_EVERY) {
+                    let _ = nylon_shm::doorbell::drain(bell.get_ref());
+                }
+            }
+            Err(v) => return lane.report(Fault::Violation(v)),
+        }
+    }
+}
+
+enum Turn {
+    /// The budget is spent and there may be more.
+    More,
+    /// Callers poll this lane; look again later.
+    Polled,
+    /// Armed: sleep until rung.
+    Asleep,
+}
+
+/// Drains up to the budget, makes room both ways, and arms the lane when it is empty.
+fn turn(lane: &Lane, payload: &mut Vec<u8>) -> Result<Turn, Violation> {
+    let mut up = lock(&lane.up);
+    let mut bytes = 0;
+    for _ in 0..TURN_FRAMES {
+        if !lane.take_one(&mut up, payload)? {
+            break;
+        }
+        bytes += payload.len();
+        if bytes >= TURN_BYTES {
+            break;
+        }
+    }
+    ring_space(lane, &mut up);
+    {
+        let mut writer = lock(&lane.writer);
+        if writer.waits() {
+            writer.flush(&lane.waker)?;
+        }
+    }
+    if up.published()? {
+        return Ok(Turn::More);
+    }
+    if lane.disarmed.swap(false, Ordering::Relaxed) {
+        return Ok(Turn::Polled);
+    }
+    match up.arm()? {
+        Armed::Ready => Ok(Turn::More),
+        Armed::Sleep(_) => {
+            ring_space(lane, &mut up);
+            Ok(Turn::Asleep)
+        }
+    }
+}
+
+fn ring_space(lane: &Lane, up: &mut nylon_shm::Consumer<nylon_shm::MappedRing>) {
+    if up.must_ring_space()
+        && let Err(e) = lane.waker.ring_space()
+    {
+        tracing::warn!(error = %e, "cannot ring the worker");
+    }
+}
+
+/// While frames are untaken, looks every millisecond whether the worker takes any; if it is awake and does not, another
+/// of its threads is asked to (SPEC.md 9.3). Costs nothing while nothing is in flight.
+async fn watch(lane: Arc<Lane>) {
+    let mut seen = 0;
+    let mut pause = STALL;
+    while lane.fault.get().is_none() {
+        let sent = lane.frames_down();
+        let taken = lane.waker.taken();
+        if taken >= sent {
+            lane.watching.store(false, Ordering::Relaxed);
+            pause = STALL;
+            if lane.frames_down() == sent {
+                lane.watch_nudge.notified().await;
+            }
+            seen = taken;
+        } else if taken == seen {
+            urge(&lane);
+            pause = (pause * 2).min(STALL_MAX);
+        } else {
+            seen = taken;
+            pause = STALL;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The worker takes nothing: rings again if it sleeps (a lost wake is a bug, not an outage), else asks for a rescue.
+fn urge(lane: &Lane) {
+    let rung = if lane.waker.sleeps() {
+        lane.waker.ring()
+    } else {
+        lane.counters.rescues.fetch_add(1, Ordering::Relaxed);
+        lane.waker.rescue()
+    };
+    if let Err(e) = rung {
+        tracing::warn!(error = %e, "cannot ring the worker");
+    }
+}

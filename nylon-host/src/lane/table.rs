@@ -1,0 +1,258 @@
+//! The open invocations of one lane: who waits for which token, and what has arrived for them.
+//!
+//! The token of a frame is only ever a claim. A slot of this table says what was truly issued: generation, session,
+//! phase, and how many bytes may be on their way in either direction.
+
+use std::collections::{HashSet, VecDeque};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use nylon_protocol::check::{self, Issued, Verdict, Window};
+use nylon_protocol::{Frame, Token, Violation, wire};
+
+/// A frame that came up, with its payload.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) frame: Frame,
+    pub(crate) payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// What a frame's token is held to.
+    issued: Issued,
+    /// CALLs of the worker not answered yet.
+    calls: usize,
+    /// DATA of the worker.
+    up: Window,
+    /// DATA to the worker.
+    down: Window,
+    inbox: VecDeque<Inbound>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn new(issued: Issued, window: u32) -> Self {
+        let (up, down) = (Window::new(window), Window::new(window));
+        Self { issued, calls: 0, up, down, inbox: VecDeque::new(), waker: None }
+    }
+}
+
+/// What became of a frame.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// Put into an inbox; wake this task, if one waits.
+    Delivered(Option<Waker>),
+    /// Its invocation is over. Dropped.
+    Late,
+}
+
+/// Slab of invocations. `slots.len()` is the lane's credit.
+#[derive(Debug)]
+pub(crate) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    sids: HashSet<u32>,
+    last_sid: u32,
+    window: u32,
+    /// Cancelled invocations whose one final frame is still to come.
+    unanswered: usize,
+    /// Final frames nobody was waiting for, since `duplicates_since`.
+    duplicates: u32,
+    duplicates_since: Option<Instant>,
+    dead: bool,
+}
+
+/// A slot never used.
+const NEVER: Issued = Issued { generation: 0, live: false, sid: 0, phase: 0 };
+/// CALLs one invocation may have open before it is a flood.
+const CALLS_MAX: usize = 1024;
+/// Answers nobody asked for that are tolerated a minute (HARDENING row 15).
+const DUPLICATES_PER_MINUTE: u32 = 100;
+/// DATA frames are joined in an inbox up to this many bytes, so that a flood of tiny ones costs no memory.
+const JOIN_UP_TO: usize = 64 * 1024;
+
+impl Table {
+    pub(crate) fn new(credits: u32, window: u32) -> Self {
+        Self {
+            slots: (0..credits).map(|_| Slot::new(NEVER, window)).collect(),
+            free: (0..credits).rev().collect(),
+            sids: HashSet::new(),
+            last_sid: 0,
+            window,
+            unanswered: 0,
+            duplicates: 0,
+            duplicates_since: None,
+            dead: false,
+        }
+    }
+
+    /// A session id no open session of this lane has, `1 ..= i32::MAX`.
+    pub(crate) fn open_session(&mut self) -> u32 {
+        loop {
+            self.last_sid =
+                if self.last_sid >= i32::MAX.unsigned_abs() { 1 } else { self.last_sid + 1 };
+            if self.sids.insert(self.last_sid) {
+                return self.last_sid;
+            }
+        }
+    }
+
+    pub(crate) fn close_session(&mut self, sid: u32) {
+        self.sids.remove(&sid);
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.sids.len()
+    }
+
+    /// Opens an invocation; `None` when all slots are in use or the worker is gone.
+    pub(crate) fn begin(&mut self, sid: u32, phase: u8) -> Option<Token> {
+        if self.dead {
+            return None;
+        }
+        let idx = self.free.pop()?;
+        let slot = &mut self.slots[idx as usize];
+        let generation = slot.issued.generation.checked_add(1).unwrap_or(1);
+        *slot = Slot::new(Issued { generation, live: true, sid, phase }, self.window);
+        Some(Token { idx, generation })
+    }
+
+    /// Ends an invocation. `answered`: its final frame has come; otherwise one late frame is expected.
+    pub(crate) fn end(&mut self, token: Token, answered: bool) {
+        let Some(slot) = self.current(token) else { return };
+        slot.issued.live = false;
+        slot.waker = None;
+        slot.inbox.clear();
+        self.free.push(token.idx);
+        if !answered {
+            self.unanswered += 1;
+        }
+    }
+
+    /// Whether more handlers than the lane can spare never answered, and how many.
+    pub(crate) fn stuck(&self) -> Option<usize> {
+        (self.unanswered > self.slots.len() / 2).then_some(self.unanswered)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Next frame for `token`; registers `waker` when there is none.
+    pub(crate) fn take(&mut self, token: Token, waker: &Waker) -> Option<Inbound> {
+        let slot = self.current(token)?;
+        let next = slot.inbox.pop_front();
+        if next.is_none() && !slot.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            slot.waker = Some(waker.clone());
+        }
+        next
+    }
+
+    /// Next frame for `token`, for one who polls.
+    pub(crate) fn peek(&self, token: Token) -> bool {
+        self.slots.get(token.idx as usize).is_some_and(|s| !s.inbox.is_empty())
+    }
+
+    /// Notes that a CALL of `token` was answered.
+    pub(crate) fn answered_call(&mut self, token: Token) {
+        if let Some(slot) = self.current(token) {
+            slot.calls = slot.calls.saturating_sub(1);
+        }
+    }
+
+    /// Notes that `bytes` of DATA were handed on; gives the new total for WINDOW when it is worth a frame.
+    pub(crate) fn give_back(&mut self, token: Token, bytes: usize) -> Option<u64> {
+        let quarter = u64::from(self.window / 4);
+        let slot = self.current(token)?;
+        let before = slot.up.give(0);
+        let total = slot.up.give(bytes as u64);
+        (total / quarter != before / quarter).then_some(total)
+    }
+
+    /// How many bytes of DATA may be sent down now.
+    pub(crate) fn window_left(&mut self, token: Token) -> u64 {
+        self.current(token).map_or(0, |slot| slot.down.room())
+    }
+
+    /// Notes that `bytes` of DATA are sent down; false when the window does not hold them.
+    pub(crate) fn sent(&mut self, token: Token, bytes: u32) -> bool {
+        self.current(token).is_some_and(|slot| slot.down.take(bytes).is_ok())
+    }
+
+    /// The worker is gone: nothing will come any more. Wakes everybody.
+    pub(crate) fn die(&mut self) -> Vec<Waker> {
+        self.dead = true;
+        self.slots.iter_mut().filter_map(|s| s.waker.take()).collect()
+    }
+
+    /// Puts a frame of the worker into the inbox it belongs to (SPEC.md 5.2, 5.7, 5.8).
+    pub(crate) fn deliver(
+        &mut self,
+        frame: Frame,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<Delivery, Violation> {
+        let slot = self.slots.get_mut(frame.call_idx as usize);
+        let issued = slot.as_ref().map(|slot| slot.issued);
+        let (Verdict::Current, Some(slot)) = (check::check_token(&frame, issued)?, slot) else {
+            return self.late(&frame, now);
+        };
+        match frame.kind {
+            wire::KIND_DATA => {
+                slot.up.take(frame.len)?;
+                if let Some(last) = slot.inbox.back_mut()
+                    && last.frame.kind == wire::KIND_DATA
+                    && last.frame.method == frame.method
+                    && last.payload.len() + payload.len() <= JOIN_UP_TO
+                {
+                    last.payload.extend_from_slice(payload);
+                    last.frame.flags = frame.flags;
+                    return Ok(Delivery::Delivered(slot.waker.take()));
+                }
+            }
+            wire::KIND_WINDOW => {
+                slot.down.on_total(check::window_total(payload)?)?;
+                if slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW) {
+                    return Ok(Delivery::Delivered(slot.waker.take()));
+                }
+            }
+            wire::KIND_CALL => {
+                slot.calls += 1;
+                if slot.calls > CALLS_MAX {
+                    return Err(Violation::Budget("open CALLs"));
+                }
+            }
+            _ => {}
+        }
+        slot.inbox.push_back(Inbound { frame, payload: payload.to_vec() });
+        Ok(Delivery::Delivered(slot.waker.take()))
+    }
+
+    /// A frame of an invocation that is over: the one late answer of a cancelled one, or a duplicate.
+    fn late(&mut self, frame: &Frame, now: Instant) -> Result<Delivery, Violation> {
+        if !matches!(frame.kind, wire::KIND_REPLY | wire::KIND_ERROR) {
+            return Ok(Delivery::Late);
+        }
+        if self.unanswered > 0 {
+            self.unanswered -= 1;
+            return Ok(Delivery::Late);
+        }
+        let minute = Duration::from_secs(60);
+        if self.duplicates_since.is_none_or(|since| now - since > minute) {
+            self.duplicates_since = Some(now);
+            self.duplicates = 0;
+        }
+        self.duplicates += 1;
+        if self.duplicates > DUPLICATES_PER_MINUTE {
+            return Err(Violation::Budget("duplicate answers"));
+        }
+        Ok(Delivery::Late)
+    }
+
+    fn current(&mut self, token: Token) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(token.idx as usize)
+            .filter(|s| s.issued.live && s.issued.generation == token.generation)
+    }
+}

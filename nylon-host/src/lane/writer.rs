@@ -1,0 +1,97 @@
+//! The host's writing end of a lane: one short lock, never held over an await.
+
+use std::collections::VecDeque;
+
+use nylon_protocol::{Frame, Violation};
+use nylon_shm::{MappedRing, Producer, PushError, WorkerWaker};
+
+/// Frames down to one worker.
+///
+/// What does not fit waits here, in order. That is bounded by the lane's credits, the answers to open CALLs and the
+/// windows of the invocations: nobody sends more than those allow.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    down: Producer<MappedRing>,
+    backlog: VecDeque<(Frame, Vec<u8>)>,
+    sent: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(down: Producer<MappedRing>) -> Self {
+        Self { down, backlog: VecDeque::new(), sent: 0 }
+    }
+
+    /// Publishes `frame` and wakes the worker if it sleeps, or queues the frame behind those that wait for room.
+    pub(crate) fn send(
+        &mut self,
+        frame: &Frame,
+        payload: &[u8],
+        waker: &WorkerWaker,
+    ) -> Result<(), Violation> {
+        if self.backlog.is_empty() {
+            match self.down.push(frame, payload) {
+                Ok(()) => {
+                    self.sent += 1;
+                    self.ring(waker);
+                    return Ok(());
+                }
+                Err(PushError::Full) => {}
+                Err(PushError::Peer(v)) => return Err(v),
+                Err(PushError::TooLarge(_)) => {
+                    return Err(Violation::Record("frame larger than the lane takes"));
+                }
+            }
+        }
+        self.backlog.push_back((*frame, payload.to_vec()));
+        self.flush(waker)
+    }
+
+    /// Publishes what waits, as far as there is room; announces that we wait for the rest.
+    pub(crate) fn flush(&mut self, waker: &WorkerWaker) -> Result<(), Violation> {
+        while let Some((frame, payload)) = self.backlog.front() {
+            match self.down.push(frame, payload) {
+                Ok(()) => {
+                    self.backlog.pop_front();
+                    self.sent += 1;
+                }
+                Err(PushError::Full) => {
+                    let len = payload.len();
+                    match self.down.arm_space(len) {
+                        Ok(None) => {}
+                        Ok(Some(_)) => {
+                            self.ring(waker);
+                            return Ok(());
+                        }
+                        Err(PushError::Peer(v)) => return Err(v),
+                        Err(_) => return Ok(()),
+                    }
+                }
+                Err(PushError::Peer(v)) => return Err(v),
+                Err(PushError::TooLarge(_)) => {
+                    self.backlog.pop_front();
+                }
+            }
+        }
+        self.down.disarm_space();
+        self.ring(waker);
+        Ok(())
+    }
+
+    /// Whether frames wait for room.
+    pub(crate) fn waits(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Frames published so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    fn ring(&mut self, waker: &WorkerWaker) {
+        if self.down.must_ring()
+            && let Err(e) = waker.ring()
+        {
+            tracing::warn!(error = %e, "cannot ring the worker");
+        }
+    }
+}

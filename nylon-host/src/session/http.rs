@@ -1,0 +1,250 @@
+//! One invocation as a state machine: what a handler's frames mean, and how much time it has left.
+//!
+//! Events in (`on_frame`), actions out; the caller passes `now`. No lane, no clock, no task.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nylon_protocol::record::{Fault, Mutation, Op};
+use nylon_protocol::{Violation, wire};
+
+use super::phase::{Phase, PhaseSet};
+use crate::error::Failure;
+use crate::lane::Inbound;
+
+/// How a handler finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Go on with the next step.
+    Next,
+    /// Stop here and answer with what was collected.
+    End,
+    /// A streamed response is complete.
+    StreamEnd,
+}
+
+/// What a handler wants changed: one mutation record, applied whole or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Commit {
+    mutation: Vec<u8>,
+    /// A response body that came ahead of the record.
+    pub staged_response: Option<Bytes>,
+    /// A request body that came ahead of the record.
+    pub staged_request: Option<Bytes>,
+}
+
+impl Commit {
+    /// The changes, in the order the plugin made them.
+    pub(crate) fn ops(&self) -> impl Iterator<Item = Op<'_>> {
+        // Checked before in `Machine::commit`; an empty record has no entries.
+        Mutation::parse(&self.mutation).ok().into_iter().flatten()
+    }
+}
+
+/// A question of the handler to the host.
+#[derive(Debug)]
+pub(crate) struct HostCall {
+    /// The worker's own number for it, > 0.
+    pub number: u32,
+    /// One of `wire::METHOD_*`.
+    pub method: u32,
+}
+
+/// What the caller of an invocation has to act on.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The handler finished. Nothing follows.
+    Done(Verdict, Commit),
+    /// The handler asks for something and (maybe) waits.
+    Call(HostCall),
+    /// The handler commits and wants the response head sent now (method 106).
+    StreamHead(HostCall, Commit),
+    /// A piece of the streamed response. Give its length back once it was handed on.
+    StreamPiece(Bytes),
+    /// The worker took body bytes: there is room for more.
+    Room,
+}
+
+/// The machine's answer to a frame.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Tell the caller.
+    Event(Event),
+    /// The final frame came: give the credit back, then tell the caller. The set is what the session still wants.
+    Finish(Result<(Verdict, Commit), Failure>, PhaseSet),
+    /// These bytes were staged: give them back to the worker's window.
+    Staged(u32, usize),
+    /// Void the invocation and fail with this.
+    Abort(Failure),
+    /// The worker broke the protocol.
+    Violation(Violation),
+}
+
+/// One run of one phase.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    phase: Phase,
+    streaming: bool,
+    staged_max: usize,
+    staged_response: Option<Vec<u8>>,
+    staged_request: Option<Vec<u8>>,
+    clock: Stopwatch,
+}
+
+/// How long a stream may stay without a piece.
+const STREAM_IDLE: Duration = Duration::from_secs(300);
+
+impl Machine {
+    pub(crate) fn new(phase: Phase, budget: Duration, staged_max: usize, now: Instant) -> Self {
+        let clock = Stopwatch::start(budget, now);
+        Self {
+            phase,
+            streaming: false,
+            staged_max,
+            staged_response: None,
+            staged_request: None,
+            clock,
+        }
+    }
+
+    /// When the time is up, if nothing comes before; `None` while it stands still.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.clock.deadline()
+    }
+
+    /// The host works for the handler from now on: its time stands still.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        self.clock.pause(now);
+    }
+
+    /// The handler has what it waited for.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.clock.resume(now);
+    }
+
+    /// What a frame of the worker, already known to be this invocation's, means.
+    pub(crate) fn on_frame(&mut self, inbound: Inbound, now: Instant) -> Action {
+        let Inbound { frame, payload } = inbound;
+        match frame.kind {
+            wire::KIND_REPLY => self.on_final(frame.method, frame.status, payload),
+            wire::KIND_ERROR => match Fault::parse(&payload) {
+                Ok(fault) => Action::Finish(Err(failure(&fault)), PhaseSet::default()),
+                Err(v) => Action::Violation(v),
+            },
+            wire::KIND_CALL => self.on_call(frame.status, frame.method, payload, now),
+            wire::KIND_DATA => self.on_data(frame.method, payload, now),
+            wire::KIND_WINDOW => Action::Event(Event::Room),
+            other => Action::Violation(Violation::Kind(other)),
+        }
+    }
+
+    fn on_final(&mut self, method: u32, wants: u32, payload: Vec<u8>) -> Action {
+        let verdict = match method {
+            wire::METHOD_NEXT => Verdict::Next,
+            wire::METHOD_END => Verdict::End,
+            wire::METHOD_SET_RESPONSE_STREAM_END => Verdict::StreamEnd,
+            other => return Action::Violation(Violation::Method(other)),
+        };
+        let wants = PhaseSet::from_wire(wants);
+        match self.commit(payload) {
+            Ok(_) if (verdict == Verdict::StreamEnd) != self.streaming => {
+                let why = "a stream's end without its begin, or NEXT/END after Stream()";
+                Action::Finish(Err(Failure::Refused(why.to_owned())), wants)
+            }
+            Ok(commit) => Action::Finish(Ok((verdict, commit)), wants),
+            Err(v) => Action::Violation(v),
+        }
+    }
+
+    fn on_call(&mut self, number: u32, method: u32, payload: Vec<u8>, now: Instant) -> Action {
+        let call = HostCall { number, method };
+        match method {
+            wire::METHOD_SET_RESPONSE_STREAM_HEADER => {
+                if self.phase != Phase::RequestFilter || self.streaming {
+                    return Action::Abort(Failure::Refused(
+                        "Stream() is for request filters, once".into(),
+                    ));
+                }
+                match self.commit(payload) {
+                    Ok(commit) => {
+                        self.streaming = true;
+                        self.clock = Stopwatch::start(STREAM_IDLE, now);
+                        Action::Event(Event::StreamHead(call, commit))
+                    }
+                    Err(v) => Action::Violation(v),
+                }
+            }
+            wire::METHOD_GET_PAYLOAD
+            | wire::METHOD_READ_RESPONSE_FULL_BODY
+            | wire::METHOD_READ_REQUEST_FULL_BODY
+            | wire::METHOD_STREAM_REQUEST_BODY => Action::Event(Event::Call(call)),
+            other => Action::Abort(Failure::UnknownMethod(other)),
+        }
+    }
+
+    fn on_data(&mut self, method: u32, payload: Vec<u8>, now: Instant) -> Action {
+        let staged = match method {
+            wire::METHOD_SET_RESPONSE_STREAM_DATA if self.streaming => {
+                self.clock = Stopwatch::start(STREAM_IDLE, now);
+                return Action::Event(Event::StreamPiece(payload.into()));
+            }
+            wire::METHOD_SET_RESPONSE_FULL_BODY => &mut self.staged_response,
+            wire::METHOD_SET_REQUEST_BODY => &mut self.staged_request,
+            _ => return Action::Abort(Failure::Refused("stream data before Stream()".into())),
+        };
+        let body = staged.get_or_insert_default();
+        if body.len() + payload.len() > self.staged_max {
+            let why = format!("a body over {} bytes", self.staged_max);
+            return Action::Abort(Failure::Refused(why));
+        }
+        body.extend_from_slice(&payload);
+        Action::Staged(method, payload.len())
+    }
+
+    /// A record that is sound, with the bodies that came ahead of it.
+    fn commit(&mut self, mutation: Vec<u8>) -> Result<Commit, Violation> {
+        if !mutation.is_empty() {
+            Mutation::parse(&mutation)?;
+        }
+        Ok(Commit {
+            mutation,
+            staged_response: self.staged_response.take().map(Bytes::from),
+            staged_request: self.staged_request.take().map(Bytes::from),
+        })
+    }
+}
+
+fn failure(fault: &Fault<'_>) -> Failure {
+    let text = String::from_utf8_lossy(fault.text).into_owned();
+    match fault.code {
+        wire::ERROR_UNKNOWN_ENTRY => Failure::UnknownEntry(text),
+        _ => Failure::Panicked(text),
+    }
+}
+
+/// Time that runs while the plugin works and stands still while it waits for the host.
+#[derive(Debug)]
+struct Stopwatch {
+    left: Duration,
+    since: Option<Instant>,
+}
+
+impl Stopwatch {
+    fn start(left: Duration, now: Instant) -> Self {
+        Self { left, since: Some(now) }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.since.map(|since| since + self.left)
+    }
+
+    fn pause(&mut self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            self.left = self.left.saturating_sub(now.saturating_duration_since(since));
+        }
+    }
+
+    fn resume(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+}

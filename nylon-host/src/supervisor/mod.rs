@@ -1,0 +1,364 @@
+//! Supervisor: stands beside the data path. It spawns workers, shakes hands, hands their lanes to
+//! `lane::Registry`, watches them die and starts them anew.
+//!
+//! In: a [`PluginSpec`].  Out: ready lanes in a plugin's registry, and out of it when their worker is gone.
+//! Never: a request, a frame, or the meaning of either.
+
+mod handshake;
+mod output;
+mod restart;
+mod spawn;
+mod status;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nylon_protocol::handshake::{Hello, VersionRange};
+use nylon_protocol::segment::Header;
+use nylon_protocol::{Geometry, wire};
+use nylon_shm::{Bell, Doorbell, HostEnd, Segments, WorkerBells};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{oneshot, watch};
+
+use crate::error::StartError;
+use crate::lane::{Fault, Identity, Lane, Registry};
+use crate::readiness;
+use handshake::{ControlSocket, Refusal};
+use restart::Backoff;
+use spawn::{Process, Spawner};
+
+pub(crate) use spawn::Exit;
+pub use status::{PluginState, PluginStatus};
+
+pub(crate) use status::Board;
+
+/// How a worker and its host wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WaitPolicy {
+    /// Sleep as soon as there is nothing to do.
+    #[default]
+    Balanced,
+    /// Poll for some microseconds before sleeping. Needs a free CPU for either side.
+    Latency,
+}
+
+/// A configured program: what to run, and how.
+#[derive(Clone, Debug)]
+pub struct PluginSpec {
+    /// Its name, unique in a host.
+    pub name: String,
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables added to its environment.
+    pub env: Vec<(String, String)>,
+    /// Worker processes to keep, >= 1.
+    pub workers: u32,
+    /// What its initialisers get: JSON text, or empty.
+    pub config: Vec<u8>,
+    /// Constant payloads, sent once per worker and named by index.
+    pub payloads: Vec<Vec<u8>>,
+    /// How to wait.
+    pub wait: WaitPolicy,
+    /// Time from exec to the end of the handshake.
+    pub start_timeout: Duration,
+}
+
+impl PluginSpec {
+    /// `program` as plugin `name`: one worker, no config, five seconds to start.
+    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            workers: 1,
+            config: Vec::new(),
+            payloads: Vec::new(),
+            wait: WaitPolicy::Balanced,
+            start_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How long a polling side polls under policy `latency`, ns.
+const SPIN_NS: u32 = 50_000;
+
+/// One plugin of a host: its ready workers, and how it fares.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) spec: PluginSpec,
+    pub(crate) registry: Registry,
+    pub(crate) board: Board,
+}
+
+/// Keeps the workers of all plugins of one host.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    spawner: Spawner,
+    stop: watch::Sender<Option<Duration>>,
+    keepers: tokio::task::JoinSet<()>,
+}
+
+impl Supervisor {
+    pub(crate) fn new() -> Result<Self, StartError> {
+        let spawner = Spawner::start()
+            .map_err(|source| StartError::Host { what: "spawning thread", source })?;
+        Ok(Self { spawner, stop: watch::channel(None).0, keepers: tokio::task::JoinSet::new() })
+    }
+
+    /// Starts the workers of `plugin` and keeps them; resolves when all are ready, or with the first that was not.
+    /// A plugin that did not start is not kept.
+    pub(crate) async fn keep(&mut self, plugin: &Arc<Plugin>) -> Result<(), StartError> {
+        let mut started = Vec::new();
+        for _ in 0..plugin.spec.workers.max(1) {
+            let (ready, outcome) = oneshot::channel();
+            let keeper = Keeper {
+                plugin: plugin.clone(),
+                spawner: self.spawner.clone(),
+                stop: self.stop.subscribe(),
+            };
+            self.keepers.spawn(keeper.run(ready));
+            started.push(outcome);
+        }
+        for outcome in started {
+            outcome.await.unwrap_or_else(|_| {
+                Err(StartError::Host { what: "keeper", source: io::Error::other("gone") })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Stops every worker: its shutdown hooks run, within `grace`, then it is killed.
+    pub(crate) async fn stop(&mut self, grace: Duration) {
+        let _ = self.stop.send(Some(grace));
+        while self.keepers.join_next().await.is_some() {}
+    }
+}
+
+/// Keeps one worker of one plugin.
+struct Keeper {
+    plugin: Arc<Plugin>,
+    spawner: Spawner,
+    stop: watch::Receiver<Option<Duration>>,
+}
+
+/// A worker that is ready.
+struct Worker {
+    pid: u32,
+    pidfd: AsyncFd<OwnedFd>,
+    control: ControlSocket,
+    segments: Arc<Segments>,
+    lane: Arc<Lane>,
+}
+
+impl Keeper {
+    async fn run(mut self, ready: oneshot::Sender<Result<(), StartError>>) {
+        let mut backoff = Backoff::default();
+        let mut ready = Some(ready);
+        loop {
+            let plugin = self.plugin.clone();
+            let board = &plugin.board;
+            let generation = board.starting();
+            let lived = match start(&self.plugin, &self.spawner, generation).await {
+                Ok(worker) => {
+                    board.ready(worker.pid);
+                    tracing::info!(plugin = %self.plugin.spec.name, pid = worker.pid, generation, "ready");
+                    if let Some(ready) = ready.take() {
+                        let _ = ready.send(Ok(()));
+                    }
+                    let since = Instant::now();
+                    if self.attend(worker).await {
+                        return;
+                    }
+                    Some(since.elapsed())
+                }
+                Err(e) => {
+                    board.failed(&e.to_string(), e.is_permanent());
+                    if let Some(ready) = ready.take() {
+                        let _ = ready.send(Err(e));
+                        return;
+                    }
+                    tracing::error!(plugin = %self.plugin.spec.name, error = %e, "cannot start");
+                    if e.is_permanent() {
+                        return;
+                    }
+                    None
+                }
+            };
+            let wait = backoff.after(lived);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = self.stop.changed() => return board.stopped(),
+            }
+        }
+    }
+
+    /// Serves with a ready worker until it is gone; true when the host stops.
+    async fn attend(&mut self, worker: Worker) -> bool {
+        let Worker { pid, pidfd, control, segments, lane } = worker;
+        self.plugin.registry.add(lane.clone());
+        let ended = tokio::select! {
+            _ = pidfd.readable() => None,
+            fault = lane.faulted() => {
+                tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
+                if matches!(fault, Fault::Violation(_)) {
+                    self.plugin.board.violation();
+                }
+                None
+            }
+            _ = self.stop.changed() => *self.stop.borrow(),
+        };
+        self.plugin.registry.remove(&lane);
+        if let Some(grace) = ended {
+            segments.set_state(wire::STATE_DRAINING);
+            let millis = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+            if control.shutdown(millis).await.is_ok() {
+                let _ = tokio::time::timeout(grace, pidfd.readable()).await;
+            }
+        }
+        spawn::kill(pidfd.get_ref(), pid);
+        let exit = reap(&pidfd).await;
+        segments.set_state(wire::STATE_CLOSED);
+        self.plugin.board.add(&lane);
+        if ended.is_some() {
+            lane.die(Fault::Stopped);
+            self.plugin.board.stopped();
+            return true;
+        }
+        let how = exit.map_or_else(|e| e.to_string(), |e| e.to_string());
+        tracing::warn!(plugin = %self.plugin.spec.name, pid, %how, "worker ended");
+        self.plugin.board.crashed(&how);
+        lane.die(Fault::Died(format!("worker {} {how}", pid)));
+        false
+    }
+}
+
+/// Waits for the end of a process that was killed, or ended by itself, and reaps it.
+async fn reap(pidfd: &AsyncFd<OwnedFd>) -> io::Result<Exit> {
+    loop {
+        if let Some(exit) = spawn::reap(pidfd.get_ref())? {
+            return Ok(exit);
+        }
+        pidfd.readable().await?.clear_ready();
+    }
+}
+
+/// Spawns a worker, shakes hands and opens its lane.
+async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Worker, StartError> {
+    let spec = &plugin.spec;
+    let host = |what| move |source: io::Error| StartError::Host { what, source };
+    let epoch =
+        u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8])) | 1;
+    let features = wire::FEATURE_KNOWN;
+    let geometry = Geometry::default();
+    let header = Header { geometry, epoch, abi_minor: wire::ABI_MINOR, features };
+    let (segments, fds) =
+        Segments::create(header).map_err(|e| host("shared memory")(io::Error::other(e)))?;
+    let bells = (|| Ok([Bell::new()?, Bell::new()?, Bell::new()?]))();
+    let [host_bell, worker_bell, rescue_bell] = bells.map_err(host("eventfd"))?;
+
+    let process = spawner.spawn(spec.clone()).await.map_err(|source| StartError::Spawn {
+        plugin: spec.name.clone(),
+        program: spec.program.display().to_string(),
+        source,
+    })?;
+    let Process { pid, pidfd, control, stdout, stderr } = process;
+    let name: Arc<str> = spec.name.as_str().into();
+    let forwarded = (|| {
+        let stdout = tokio::process::ChildStdout::from_std(stdout)?;
+        let stderr = tokio::process::ChildStderr::from_std(stderr)?;
+        output::forward(name.clone(), pid, "stdout", stdout);
+        output::forward(name.clone(), pid, "stderr", stderr);
+        let pidfd = readiness::watch(pidfd, Interest::READABLE)?;
+        Ok((pidfd, ControlSocket::new(control)?))
+    })();
+    let (pidfd, control) = forwarded.map_err(host("worker descriptors"))?;
+
+    let hello = Hello {
+        versions: VersionRange {
+            major: wire::ABI_MAJOR,
+            min: wire::ABI_MINOR_MIN,
+            max: wire::ABI_MINOR,
+        },
+        layout_hash: wire::LAYOUT_HASH,
+        epoch,
+        seg_len: geometry.segment_len(),
+        geometry,
+        features,
+        window: u32::try_from(wire::LIMIT_WINDOW).unwrap_or(u32::MAX),
+        staged_max: wire::LIMIT_STAGED as u64,
+        spin_ns: if spec.wait == WaitPolicy::Latency { SPIN_NS } else { 0 },
+        generation,
+        plugin: spec.name.clone(),
+        config: spec.config.clone(),
+        payloads: spec.payloads.clone(),
+    };
+    segments.set_spin(hello.spin_ns);
+    let (host_bell, worker_bell, rescue_bell): (OwnedFd, OwnedFd, OwnedFd) =
+        (host_bell.into(), worker_bell.into(), rescue_bell.into());
+    let shaken = async {
+        let sent = [&fds.host, &fds.worker, &host_bell, &worker_bell, &rescue_bell];
+        control.hello(&hello, sent).await.map_err(Refusal::Io)?;
+        let (ok, minor) = control.hello_ok(&hello).await?;
+        segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
+        Ok::<_, Refusal>((ok, minor))
+    };
+    let shaken = tokio::time::timeout(spec.start_timeout, shaken).await;
+    let (ok, minor) = match shaken {
+        Ok(Ok(done)) => done,
+        failed => {
+            // A worker that closed its socket is about to exit; what it exits with is the better message.
+            let _ = tokio::time::timeout(Duration::from_millis(500), pidfd.readable()).await;
+            let exited = spawn::reap(pidfd.get_ref()).ok().flatten();
+            if exited.is_none() {
+                spawn::kill(pidfd.get_ref(), pid);
+                let _ = reap(&pidfd).await;
+            }
+            let (why, permanent) = match failed {
+                Ok(Err(refusal)) => explain(&refusal, exited),
+                _ => (no_answer(spec), false),
+            };
+            return Err(StartError::Handshake { plugin: spec.name.clone(), why, permanent });
+        }
+    };
+    segments.set_state(wire::STATE_READY);
+    let kind =
+        if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
+    let bells =
+        WorkerBells { kind, bell: Bell::from_fd(worker_bell), rescue: Bell::from_fd(rescue_bell) };
+    let end = HostEnd::new(&segments, 0, ok.features & wire::FEATURE_HOST_CALLS != 0, bells);
+    let entries = ok.entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
+    plugin.board.introduced(&ok.sdk, &ok.entries);
+    let identity = Identity { plugin: name, pid, generation, entries, minor };
+    let spin = Duration::from_nanos(hello.spin_ns.into());
+    let lane = Lane::open(identity, end, host_bell, geometry.slots, hello.window, spin)
+        .map_err(host("lane"))?;
+    Ok(Worker { pid, pidfd, control, segments, lane })
+}
+
+fn no_answer(spec: &PluginSpec) -> String {
+    format!(
+        "{} did not shake hands within {:?}: is it a Nylon worker? A Go plugin's main must call sdk.Serve()",
+        spec.program.display(),
+        spec.start_timeout,
+    )
+}
+
+/// What the operator reads when a handshake failed.
+fn explain(refusal: &Refusal, exited: Option<Exit>) -> (String, bool) {
+    match (refusal, exited) {
+        (Refusal::Closed, Some(exit)) => (
+            format!(
+                "its program {exit} before shaking hands: is it a Nylon worker? A Go plugin's main must call sdk.Serve()"
+            ),
+            false,
+        ),
+        (refusal, _) => (refusal.to_string(), refusal.is_permanent()),
+    }
+}

@@ -1,0 +1,179 @@
+//! Starting worker processes, from one thread that lives as long as the host.
+//!
+//! `PR_SET_PDEATHSIG` follows the thread that spawned, not the process: a worker started from a pool thread would die
+//! when that thread goes idle. So all spawning happens here.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
+use nylon_protocol::wire;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+use tokio::sync::oneshot;
+
+use super::PluginSpec;
+
+/// A worker process as the kernel knows it: by pidfd, never by number.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// For people. Never used to signal or to wait.
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    /// Our end of the control socket.
+    pub(super) control: OwnedFd,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
+}
+
+type Job = (PluginSpec, oneshot::Sender<io::Result<Process>>);
+
+/// The spawning thread.
+#[derive(Debug, Clone)]
+pub(super) struct Spawner {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Spawner {
+    /// Starts the thread. It ends with the last handle, and with it, by PDEATHSIG, every worker.
+    pub(super) fn start() -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        std::thread::Builder::new().name("nylon-spawn".into()).spawn(move || {
+            for (spec, answer) in inbox {
+                let _ = answer.send(spawn(&spec));
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Starts one worker.
+    pub(super) async fn spawn(&self, spec: PluginSpec) -> io::Result<Process> {
+        let (answer, outcome) = oneshot::channel();
+        let gone = || io::Error::other("the spawning thread is gone");
+        self.jobs.send((spec, answer)).map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+}
+
+/// Environment a worker inherits: what a program needs to run, and nothing that may be a secret of the host.
+const INHERITED: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "GOGC",
+    "GOMEMLIMIT",
+    "GOMAXPROCS",
+    "GODEBUG",
+    "GOTRACEBACK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+fn spawn(spec: &PluginSpec) -> io::Result<Process> {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let mut command = Command::new(&spec.program);
+    command
+        .args(&spec.args)
+        .env_clear()
+        .envs(INHERITED.iter().filter_map(|k| std::env::var_os(k).map(|v| (k, v))))
+        .envs(spec.env.iter().map(|(k, v)| (k, v)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .fd_mappings(vec![FdMapping { parent_fd: theirs, child_fd: wire::FD_CONTROL }])
+        .map_err(io::Error::other)?;
+    let host = Pid::this();
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed: `prctl`, `getppid` and `setrlimit` are
+    // plain system calls, nothing here allocates or locks, and the error made is one of raw numbers.
+    #[allow(unsafe_code, reason = "the one block of this crate: between fork and exec")]
+    unsafe {
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if getppid() != host {
+                // The host died between fork and prctl: nobody would ever kill us.
+                return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
+            }
+            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
+            Ok(())
+        });
+    }
+    let mut child = command.spawn()?;
+    let pid = child.id();
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let raw = raw.ok_or_else(|| io::Error::other("a pid out of range"))?;
+    // The child is not reaped before the pidfd says so, hence the number cannot have been reused.
+    let pidfd = match rustix::process::pidfd_open(raw, PidfdFlags::NONBLOCK) {
+        Ok(fd) => fd,
+        Err(e) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(e.into());
+        }
+    };
+    // A plugin that eats memory is killed before the host is. Best effort.
+    let _ =
+        File::create(format!("/proc/{pid}/oom_score_adj")).and_then(|mut f| f.write_all(b"500"));
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::Error::other("no pipes"));
+    };
+    Ok(Process { pid, pidfd, control: ours, stdout, stderr })
+}
+
+/// Kills the worker and everything in its process group. Works on a stopped process, and on one that is gone.
+pub(super) fn kill(process: &OwnedFd, pid: u32) {
+    // The group's leader is not reaped yet, so its number still names this group.
+    if let Some(group) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(code) => write!(f, "exited with status {code}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
+        }
+    }
+}
+
+/// Reaps a process whose pidfd has become readable; `None` if it still runs.
+pub(super) fn reap(process: &OwnedFd) -> io::Result<Option<Exit>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let status: Option<WaitIdStatus> =
+        rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)?;
+    Ok(status.map(|s| match (s.exit_status(), s.terminating_signal()) {
+        (Some(code), _) => Exit::Status(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Status(-1),
+    }))
+}

@@ -1,0 +1,183 @@
+//! How a plugin fares: written by its keepers, read by people and the telemetry segment.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nylon_shm::telemetry::{Row, Telemetry};
+
+use crate::lane::Lane;
+
+/// Where a plugin is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum PluginState {
+    /// A worker is being started.
+    #[default]
+    Starting = 0,
+    /// A worker serves.
+    Ready = 1,
+    /// The last worker ended; another will be started.
+    BackingOff = 2,
+    /// It will not be started again by itself.
+    Failed = 3,
+    /// Stopped with the host.
+    Stopped = 4,
+}
+
+/// A snapshot of a plugin.
+#[derive(Clone, Debug, Default)]
+pub struct PluginStatus {
+    /// Where it is.
+    pub state: PluginState,
+    /// Pid of the worker started last, 0 before the first.
+    pub pid: u32,
+    /// Workers started so far.
+    pub generation: u32,
+    /// What the worker says it is built with.
+    pub sdk: String,
+    /// Its entries, in the order it registered them.
+    pub entries: Vec<String>,
+    /// Workers that ended without being asked to.
+    pub crashes: u64,
+    /// Of those: protocol violations.
+    pub violations: u64,
+    /// How the last worker ended, or why it could not be started.
+    pub last_end: String,
+    /// Frames sent down.
+    pub frames_down: u64,
+    /// Frames taken.
+    pub frames_up: u64,
+    /// Handlers run.
+    pub calls: u64,
+    /// Handlers that ran out of time.
+    pub deadlines: u64,
+    /// Answers that came too late or twice.
+    pub late: u64,
+    /// Times a worker was asked to take a lane over.
+    pub rescues: u64,
+    /// Times a worker handed its lane to another of its threads.
+    pub handovers: u64,
+    /// Sessions open now.
+    pub sessions: usize,
+    /// Handlers running now.
+    pub in_flight: usize,
+    /// Failures let pass by `on_failure: open`.
+    pub passed_open: u64,
+}
+
+/// The status of one plugin and where it is shown.
+#[derive(Debug)]
+pub(crate) struct Board {
+    status: Mutex<PluginStatus>,
+    telemetry: Option<(Arc<Telemetry>, usize)>,
+}
+
+impl Board {
+    pub(crate) fn new(telemetry: Option<(Arc<Telemetry>, usize)>) -> Self {
+        Self { status: Mutex::default(), telemetry }
+    }
+
+    /// The status with the counters of the lanes in service added.
+    pub(crate) fn snapshot(&self, lanes: &[Arc<Lane>]) -> PluginStatus {
+        let mut status = self.lock().clone();
+        for lane in lanes {
+            add_counters(&mut status, lane);
+            status.sessions += lane.sessions();
+            status.in_flight += lane.in_flight();
+        }
+        status
+    }
+
+    pub(super) fn starting(&self) -> u32 {
+        self.change(|s| {
+            s.state = PluginState::Starting;
+            s.generation += 1;
+            s.generation
+        })
+    }
+
+    pub(super) fn introduced(&self, sdk: &str, entries: &[String]) {
+        self.change(|s| {
+            sdk.clone_into(&mut s.sdk);
+            s.entries = entries.to_vec();
+        });
+    }
+
+    pub(super) fn ready(&self, pid: u32) {
+        self.change(|s| {
+            s.state = PluginState::Ready;
+            s.pid = pid;
+        });
+    }
+
+    pub(super) fn failed(&self, why: &str, permanent: bool) {
+        self.change(|s| {
+            s.state = if permanent { PluginState::Failed } else { PluginState::BackingOff };
+            why.clone_into(&mut s.last_end);
+        });
+    }
+
+    pub(super) fn crashed(&self, how: &str) {
+        self.change(|s| {
+            s.state = PluginState::BackingOff;
+            s.crashes += 1;
+            how.clone_into(&mut s.last_end);
+        });
+    }
+
+    pub(crate) fn passed_open(&self) {
+        self.change(|s| s.passed_open += 1);
+    }
+
+    pub(super) fn violation(&self) {
+        self.change(|s| s.violations += 1);
+    }
+
+    pub(super) fn stopped(&self) {
+        self.change(|s| s.state = PluginState::Stopped);
+    }
+
+    /// Keeps the counters of a lane that goes out of service.
+    pub(super) fn add(&self, lane: &Lane) {
+        self.change(|s| add_counters(s, lane));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut PluginStatus) -> T) -> T {
+        let mut status = self.lock();
+        let result = change(&mut status);
+        if let Some((telemetry, index)) = &self.telemetry {
+            telemetry.store(*index, &row(&status));
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PluginStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add_counters(status: &mut PluginStatus, lane: &Lane) {
+    let counters = &lane.counters;
+    status.frames_down += lane.frames_down();
+    status.frames_up += counters.frames_up.load(Ordering::Relaxed);
+    status.calls += counters.calls.load(Ordering::Relaxed);
+    status.deadlines += counters.deadlines.load(Ordering::Relaxed);
+    status.late += counters.late.load(Ordering::Relaxed);
+    status.rescues += counters.rescues.load(Ordering::Relaxed);
+    status.handovers += lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
+}
+
+fn row(status: &PluginStatus) -> Row {
+    Row {
+        state: status.state as u64,
+        pid: status.pid.into(),
+        generation: status.generation.into(),
+        frames_down: status.frames_down,
+        frames_up: status.frames_up,
+        calls: status.calls,
+        deadlines: status.deadlines,
+        crashes: status.crashes,
+        late: status.late,
+        violations: status.violations,
+    }
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	sdk "github.com/nylon-rs/nylon/sdk-go"
+)
+
+func phases(plugin *sdk.NylonPlugin) {
+	// The payload's "tag" names the item in the trace; its "end" names a phase to END in.
+	for _, name := range []string{"order", "order2"} {
+		plugin.AddPhaseHandler(name, order)
+	}
+
+	// Runs of one session's phases, counted by a captured variable.
+	plugin.AddPhaseHandler("counter", func(phase *sdk.PhaseHandler) {
+		runs := 0
+		phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
+			runs++
+			p.Response().SetHeader("x-runs", strconv.Itoa(runs))
+			p.Next()
+		})
+		phase.Logging(func(p *sdk.PhaseLogging) {
+			trace("counter %d", runs)
+			p.Next()
+		})
+	})
+
+	// Response phases that only note that they ran.
+	plugin.AddPhaseHandler("responses", func(phase *sdk.PhaseHandler) {
+		phase.ResponseFilter(func(p *sdk.PhaseResponseFilter) { trace("res"); p.Next() })
+		phase.ResponseBodyFilter(func(p *sdk.PhaseResponseBodyFilter) { trace("body"); p.Next() })
+		phase.Logging(func(p *sdk.PhaseLogging) { trace("log"); p.Next() })
+	})
+
+	request(plugin, "next", func(p *sdk.PhaseRequestFilter) { p.Next() })
+	request(plugin, "next-twice", func(p *sdk.PhaseRequestFilter) { p.Next(); p.Next() })
+	request(plugin, "never", func(p *sdk.PhaseRequestFilter) {
+		trace("never")
+		select {}
+	})
+	request(plugin, "forgetful", func(*sdk.PhaseRequestFilter) {})
+	request(plugin, "sleep", func(p *sdk.PhaseRequestFilter) {
+		time.Sleep(time.Duration(number(p.GetPayload(), "ms")) * time.Millisecond)
+		p.Response().SetHeader("x-slept", "yes")
+		p.Next()
+	})
+	request(plugin, "later", func(p *sdk.PhaseRequestFilter) {
+		go func() {
+			time.Sleep(150 * time.Millisecond)
+			p.Response().SetHeader("x-later", "yes")
+			p.Next()
+		}()
+	})
+	request(plugin, "gate", func(p *sdk.PhaseRequestFilter) {
+		p.Response().SetStatus(sdk.StatusForbidden)
+		p.Response().BodyText("closed")
+		p.End()
+	})
+	barrier := newBarrier(64)
+	request(plugin, "barrier", func(p *sdk.PhaseRequestFilter) {
+		barrier.wait()
+		p.Response().BodyText(strconv.Itoa(os.Getpid()))
+		p.End()
+	})
+}
+
+// request registers an entry that has a RequestFilter only.
+func request(plugin *sdk.NylonPlugin, name string, handler func(*sdk.PhaseRequestFilter)) {
+	plugin.AddPhaseHandler(name, func(phase *sdk.PhaseHandler) { phase.RequestFilter(handler) })
+}
+
+func order(phase *sdk.PhaseHandler) {
+	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
+		payload := p.GetPayload()
+		trace("%s:req", text(payload, "tag"))
+		if text(payload, "end") == "req" {
+			p.Response().BodyText("ended")
+			p.End()
+			return
+		}
+		p.Next()
+	})
+	phase.ResponseFilter(func(p *sdk.PhaseResponseFilter) {
+		payload := p.GetPayload()
+		trace("%s:res", text(payload, "tag"))
+		p.SetResponseHeader("x-res-"+text(payload, "tag"), "yes")
+		finish(phase.SessionId, 2, text(payload, "end") == "res", p.Next)
+	})
+	phase.ResponseBodyFilter(func(p *sdk.PhaseResponseBodyFilter) {
+		payload := p.GetPayload()
+		trace("%s:body", text(payload, "tag"))
+		finish(phase.SessionId, 3, text(payload, "end") == "body", p.Next)
+	})
+	phase.Logging(func(p *sdk.PhaseLogging) {
+		payload := p.GetPayload()
+		trace("%s:log", text(payload, "tag"))
+		finish(phase.SessionId, 4, text(payload, "end") == "log", p.Next)
+	})
+}
+
+// finish sends END where the SDK has no method for it, else NEXT.
+func finish(session int32, phase int8, end bool, next func()) {
+	if !end {
+		next()
+		return
+	}
+	if err := sdk.RequestMethod(session, phase, sdk.NylonMethodEnd, nil); err != nil {
+		trace("end: %v", err)
+	}
+}
+
+// barrier lets everybody through once n have come.
+type barrier struct {
+	mu   sync.Mutex
+	cond *sync.Cond
+	n    int
+}
+
+func newBarrier(n int) *barrier {
+	b := &barrier{n: n}
+	b.cond = sync.NewCond(&b.mu)
+	return b
+}
+
+func (b *barrier) wait() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.n--
+	b.cond.Broadcast()
+	for b.n > 0 {
+		b.cond.Wait()
+	}
+}

@@ -1,0 +1,80 @@
+//! The toolchains the project needs: found, or named with a package and version that work.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::Result;
+
+/// A Go toolchain at least as new as sdk-go/go.mod asks.
+pub(crate) fn go(root: &Path) -> Result<()> {
+    let module = std::fs::read_to_string(root.join("sdk-go/go.mod")).unwrap_or_default();
+    let wanted = module.lines().find_map(|l| l.strip_prefix("go ")).unwrap_or("1.26.0").trim();
+    let hint = format!(
+        "go >= {wanted} is needed: unpack go1.26.8.linux-amd64.tar.gz (or linux-arm64) from https://go.dev/dl/ into \
+         /usr/local and put /usr/local/go/bin into PATH; Debian 12's package golang-go is 1.19, too old"
+    );
+    let out = Command::new("go").args(["env", "GOVERSION"]).output();
+    let Ok(out) = out else { return Err(hint) };
+    let text = String::from_utf8_lossy(&out.stdout);
+    let found = text.trim().trim_start_matches("go");
+    if numbers(found) >= numbers(wanted) {
+        Ok(())
+    } else {
+        Err(format!("found go {found}; {hint}"))
+    }
+}
+
+/// A C compiler, for the header check and for Go's race detector.
+pub(crate) fn cc() -> Result<()> {
+    present("cc", "cc is needed: package `gcc` (12 or newer) of Debian and Ubuntu")
+}
+
+/// cmake, to build flatc when the schema changed.
+pub(crate) fn cmake() -> Result<()> {
+    present("cmake", "cmake is needed to build flatc: package `cmake` (3.16 or newer) and `g++`")
+}
+
+/// A component of the Rust toolchain that `rustup` adds.
+pub(crate) fn component(name: &str) -> Result<()> {
+    let found = Command::new("cargo")
+        .args([name, "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success());
+    let package = if name == "fmt" { "rustfmt" } else { name };
+    if found {
+        Ok(())
+    } else {
+        Err(format!("cargo {name} is needed: `rustup component add {package}` (Rust 1.95)"))
+    }
+}
+
+fn present(program: &str, hint: &str) -> Result<()> {
+    let found =
+        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_ok_and(|s| s.success()) { Ok(()) } else { Err(hint.to_owned()) }
+}
+
+/// "1.26.8" as numbers, so that 1.9 is before 1.26.
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map(|part| {
+            let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().unwrap_or(0)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(numbers("1.26.8") >= numbers("1.26.0"));
+        assert!(numbers("1.9") < numbers("1.26.0"));
+        assert!(numbers("1.27rc1") > numbers("1.26.8"));
+    }
+}
