@@ -219,6 +219,9 @@ func (x *exchange) phase(phase uint8, build func(*wire.StepWriter)) (final testh
 			w.PayloadCall()
 		}
 	}
+	if phase == wire.PhaseLogging {
+		step.Cancel = nil // that the client left is what is logged
+	}
 	if build != nil {
 		build(&w)
 	}
@@ -234,8 +237,9 @@ func (x *exchange) phase(phase uint8, build func(*wire.StepWriter)) (final testh
 		x.res.Verdicts = append(x.res.Verdicts, v)
 		return final, true
 	}
-	if !x.known { // the session may be there, and wants what nobody knows
-		x.known, x.wants = true, 1<<wire.PhaseLogging
+	x.known, x.wants = true, 0 // an ERROR ends the session, and so does a cancellation
+	if final.Late {
+		x.h.local.CloseSession(x.sid)
 	}
 	v.Verdict, v.Error = "Error", final.Fault.Text
 	x.res.Verdicts = append(x.res.Verdicts, v)

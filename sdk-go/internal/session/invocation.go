@@ -38,12 +38,13 @@ type Invocation struct {
 	response body // op 103
 	request  body // op 225
 
-	calls   []*hostCall
-	lastNum uint32
-	out     wire.Window // DATA we send
-	in      wire.Window // DATA we receive
-	unacked uint64      // bytes handed on of which the host was not told
-	waited  time.Duration
+	calls    []*hostCall
+	lastNum  uint32
+	out      wire.Window // DATA we send
+	in       wire.Window // DATA we receive
+	windowMu sync.Mutex  // orders WINDOW frames
+	unacked  uint64      // bytes handed on of which the host was not told
+	waited   time.Duration
 }
 
 type body struct {
@@ -66,6 +67,12 @@ func (inv *Invocation) alive() error {
 		return ErrFinished
 	}
 	return nil
+}
+
+func (inv *Invocation) cancelled() bool {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return inv.voided != 0
 }
 
 // Edit appends an entry to what the verdict will commit. After the verdict it does nothing.
@@ -212,8 +219,7 @@ func (inv *Invocation) Finish(method uint32) {
 	inv.mu.Unlock()
 	f := inv.of(wire.KindReply)
 	if failure != nil {
-		inv.release()
-		sendError(inv.Session.lane, &f, failure.Code, failure.Text)
+		inv.sendError(failure.Code, failure.Text)
 		return
 	}
 	f.Method, f.Status = method, inv.Session.asked()
@@ -264,9 +270,7 @@ func (inv *Invocation) fail(code uint32, text string) {
 	inv.done, inv.sent = true, true
 	inv.cond.Broadcast()
 	inv.mu.Unlock()
-	inv.release()
-	f := inv.of(wire.KindError)
-	sendError(inv.Session.lane, &f, code, text)
+	inv.sendError(code, text)
 }
 
 // returned notes that the handler came back.
@@ -320,9 +324,15 @@ func (inv *Invocation) claimLate() bool {
 }
 
 func (inv *Invocation) sendLate() {
+	inv.sendError(wire.ErrorLate, "the invocation was cancelled")
+}
+
+// sendError sends the final ERROR, which is also the end of the session: it says of no phase that it is wanted.
+func (inv *Invocation) sendError(code uint32, text string) {
 	inv.release()
+	inv.Session.close()
 	f := inv.of(wire.KindError)
-	sendError(inv.Session.lane, &f, wire.ErrorLate, "the invocation was cancelled")
+	sendError(inv.Session.lane, &f, code, text)
 }
 
 // release lets go of the slab slot, before the final frame allows the host to use it again.

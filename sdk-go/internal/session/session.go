@@ -199,7 +199,7 @@ func (inv *Invocation) exec(run uint64) {
 		}
 		inv.run.Store(0)
 		if r := recover(); r != nil {
-			s.w.Warn("handler panicked", "entry", s.entry.Name, "panic", r, "stack", string(debug.Stack()))
+			s.w.Panicked(s.entry.Name, r, debug.Stack())
 			inv.fail(wire.ErrorPanic, fmt.Sprint(r))
 			inv.returned()
 			return
@@ -217,6 +217,7 @@ func (inv *Invocation) exec(run uint64) {
 		s.broken = ""
 	}
 	switch {
+	case inv.cancelled(): // while it waited for its turn
 	case s.broken != "":
 		inv.fail(wire.ErrorBadState, s.broken)
 	case s.wants.Load()&(1<<inv.Phase) == 0:
