@@ -46,3 +46,9 @@ pub use error::{Failure, StartError};
 pub use host::Host;
 pub use layer::{NylonLayer, NylonService, Params};
 pub use supervisor::{PluginSpec, PluginState, PluginStatus, WaitPolicy};
+
+/// Oldest and newest version of the wire this host speaks: (major, minor) each.
+pub const PROTOCOL: ((u16, u16), (u16, u16)) = (
+    (nylon_protocol::wire::ABI_MAJOR, nylon_protocol::wire::ABI_MINOR_MIN),
+    (nylon_protocol::wire::ABI_MAJOR, nylon_protocol::wire::ABI_MINOR),
+);

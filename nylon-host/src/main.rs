@@ -1,2 +1,139 @@
-//! Nylon.
-fn main() {}
+//! `nylon`: the gateway.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nylon_host::cli::{Cli, Command, EXIT_CONFIG, EXIT_RUNTIME, RunArgs};
+use nylon_host::config::{self, Loaded, Mode, Refused};
+use nylon_host::gateway::{Gateway, SetupError};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+mod check;
+
+fn main() -> ExitCode {
+    let (oldest, newest) = nylon_host::PROTOCOL;
+    let cli = match Cli::parse_line(std::env::args_os(), oldest, newest) {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
+    match cli.command {
+        Command::Run(args) => run(&args),
+        Command::Check(args) => check::run(&args),
+    }
+}
+
+fn run(args: &RunArgs) -> ExitCode {
+    log_to_stderr();
+    let mode = if args.lenient { Mode::Lenient } else { Mode::Strict };
+    let Loaded { config, warnings } = match config::load(&args.config, mode) {
+        Ok(loaded) => loaded,
+        Err(refused) => return refuse(&refused),
+    };
+    warnings.iter().for_each(|w| eprintln!("{w}"));
+    let runtime = match runtime(config.runtime.threads) {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&e),
+    };
+    runtime.block_on(async {
+        let stop = match Signals::new() {
+            Ok(signals) => signals.stop(),
+            Err(e) => return fail(&e),
+        };
+        tokio::pin!(stop);
+        let started = tokio::select! {
+            started = Gateway::start(config, args.lenient) => started,
+            () = &mut stop => return ExitCode::SUCCESS,
+        };
+        match started {
+            Ok((gateway, warnings)) => {
+                warnings.iter().for_each(|w| eprintln!("{w}"));
+                for addr in gateway.addresses() {
+                    tracing::info!(%addr, pid = std::process::id(), "listening");
+                }
+                gateway.serve(stop).await;
+                ExitCode::SUCCESS
+            }
+            Err(e @ SetupError::Config(_)) => {
+                eprintln!("{e}");
+                ExitCode::from(EXIT_CONFIG)
+            }
+            Err(e) => fail(&e),
+        }
+    })
+}
+
+/// SIGTERM and SIGINT stop the gateway, a second one at once. SIGHUP does nothing yet, and never ends it.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    fn stop(mut self) -> impl Future<Output = ()> {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let mut tx = Some(tx);
+            loop {
+                tokio::select! {
+                    _ = self.term.recv() => {}
+                    _ = self.int.recv() => {}
+                    _ = self.hup.recv() => {
+                        tracing::warn!("SIGHUP: reload is not offered yet; nothing changed");
+                        continue;
+                    }
+                }
+                match tx.take() {
+                    Some(tx) => {
+                        tracing::info!("stopping");
+                        let _ = tx.send(());
+                    }
+                    None => std::process::exit(EXIT_RUNTIME.into()),
+                }
+            }
+        });
+        async {
+            let _ = rx.await;
+        }
+    }
+}
+
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build()
+}
+
+/// Lines of the gateway and its plugins on stderr; `NYLON_LOG` sets the level, `info` unless told.
+fn log_to_stderr() {
+    let wanted = std::env::var("NYLON_LOG").ok().and_then(|f| f.parse::<Targets>().ok());
+    let targets = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(targets).with(lines).init();
+}
+
+fn refuse(refused: &Refused) -> ExitCode {
+    eprintln!("{refused}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+fn fail(e: &dyn std::error::Error) -> ExitCode {
+    for line in e.to_string().lines() {
+        eprintln!("error: {line}");
+    }
+    ExitCode::from(EXIT_RUNTIME)
+}
+
+/// Time the plugins of `nylon check` have to stop.
+const CHECK_GRACE: Duration = Duration::from_secs(2);

@@ -4,8 +4,9 @@
 //! of 256 bytes: 16 little-endian `u64` counters (see [`Row`]) and 128 bytes of zero-padded plugin name. Every word is
 //! stored whole; a reader may see rows of different moments.
 
-use shared_memory::{Shmem, ShmemConf, ShmemError};
 use std::io;
+
+use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::sync::{AtomicU64, Ordering};
 

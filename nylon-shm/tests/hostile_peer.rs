@@ -42,7 +42,7 @@ fn seeds(count: u64, case: impl Fn(&mut Random)) {
 }
 
 fn scaled(count: u64) -> u64 {
-    if cfg!(miri) { count / 500 + 5 } else { count }
+    if cfg!(miri) { count / 6000 + 5 } else { count }
 }
 
 /// A ring some frames old, so that laps, skips and lazy releases are in play; positions near a wrap now and then.

@@ -1,6 +1,7 @@
 //! The lane between two real processes: this test program starts itself again as the worker, which inherits the
 //! descriptors.
 #![cfg(not(loom))]
+#![allow(clippy::cast_possible_truncation, reason = "random numbers cut to size")]
 
 mod heap;
 mod host;

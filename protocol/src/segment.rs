@@ -136,4 +136,20 @@ impl Header {
         let abi_minor = u16_at(wire::HEADER_ABI_MINOR);
         Ok(Self { geometry, epoch, abi_minor, features: u64_at(wire::HEADER_FEATURES) })
     }
+
+    /// Reads the header of a worker's segment and holds it to the host's own: geometry and epoch are the same,
+    /// `abi_minor` and `features` are the worker's (SPEC.md 2.3).
+    ///
+    /// # Errors
+    /// `Violation::Header` naming the first field that is wrong.
+    pub fn decode_peer(page: &[u8; 128], host: &Self) -> Result<Self, Violation> {
+        let peer = Self::decode(page)?;
+        if peer.geometry != host.geometry {
+            return Err(Violation::Header("geometry"));
+        }
+        if peer.epoch != host.epoch {
+            return Err(Violation::Header("epoch"));
+        }
+        Ok(peer)
+    }
 }

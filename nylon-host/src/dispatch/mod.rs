@@ -23,6 +23,7 @@ use http::{Request, Response, StatusCode};
 
 pub use chain::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 pub use exchange::Client;
+pub(crate) use mutation::is_hop_by_hop;
 
 use crate::body::Body;
 use crate::error::Failure;

@@ -35,7 +35,7 @@ pub enum Matcher {
 }
 
 /// Where a request goes: indices into the configuration's routes and the route's paths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Index of the route.
     pub route: usize,

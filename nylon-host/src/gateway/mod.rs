@@ -1,3 +1,142 @@
 //! Gateway: speaks HTTP, and knows no plugin.
+//!
+//! In: a checked configuration and TCP connections.  Out: requests to dispatch, its answers to clients.
+//! Never: a frame, a worker, or a decision of a plugin.
 
+mod files;
+mod http;
 pub mod modifier;
+mod setup;
+mod upstream;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::host::Host;
+pub use setup::{SetupError, plugin_spec, unknown_entries};
+
+use http::Site;
+
+/// A gateway that listens and whose plugins are ready.
+#[derive(Debug)]
+pub struct Gateway {
+    listeners: Vec<TcpListener>,
+    site: Arc<Site>,
+    host: Host,
+    grace: std::time::Duration,
+}
+
+/// Time a client has to send a request's head.
+const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+/// Bytes a request's head may have; a record holds no more either (431).
+const HEAD_MAX: usize = 48 * 1024;
+
+impl Gateway {
+    /// Binds the addresses, starts the plugins, checks the entries the routes name and builds the routes.
+    ///
+    /// In `lenient` mode what is missing only breaks its routes, and is returned as warnings.
+    ///
+    /// # Errors
+    /// [`SetupError`]; what was started is stopped again.
+    pub async fn start(
+        config: Config,
+        lenient: bool,
+    ) -> Result<(Self, Vec<crate::config::Diagnostic>), SetupError> {
+        setup::start(config, lenient).await
+    }
+
+    /// The addresses it listens on.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().filter_map(|l| l.local_addr().ok())
+    }
+
+    /// The host of its plugins.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Serves until `stop` resolves, then stops accepting, finishes what is in flight within the grace period, runs
+    /// the plugins' shutdown hooks and returns.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let Self { listeners, site, host, grace } = self;
+        let graceful = GracefulShutdown::new();
+        let mut accepting = JoinSet::new();
+        let (connections, mut incoming) = tokio::sync::mpsc::channel::<(TcpStream, SocketAddr)>(64);
+        for listener in listeners {
+            accepting.spawn(accept(listener, connections.clone()));
+        }
+        drop(connections);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                Some((stream, peer)) = incoming.recv() => {
+                    let connection = connection(stream, peer, site.clone());
+                    let watched = graceful.watch(connection);
+                    tokio::spawn(async move {
+                        if let Err(e) = watched.await {
+                            tracing::debug!(%peer, error = %e, "connection");
+                        }
+                    });
+                }
+                () = &mut stop => break,
+            }
+        }
+        // Dropping the accept tasks closes the listeners: nobody new gets in.
+        drop(accepting);
+        drop(incoming);
+        tracing::info!(connections = graceful.count(), "draining");
+        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+            tracing::warn!("requests were still in flight after the grace period");
+        }
+        host.stop(grace).await;
+    }
+}
+
+async fn accept(listener: TcpListener, to: tokio::sync::mpsc::Sender<(TcpStream, SocketAddr)>) {
+    loop {
+        match listener.accept().await {
+            Ok(connection) => {
+                if to.send(connection).await.is_err() {
+                    return;
+                }
+            }
+            Err(e) if is_passing(&e) => {}
+            Err(e) => {
+                // Out of descriptors, most likely: no busy loop.
+                tracing::warn!(error = %e, "accept");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Errors of one connection that never came to be.
+fn is_passing(e: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(e.kind(), K::ConnectionAborted | K::ConnectionReset | K::Interrupted)
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    site: Arc<Site>,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request| {
+        let site = site.clone();
+        async move { Ok::<_, std::convert::Infallible>(site.answer(request, peer).await) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX.max(8192))
+        .serve_connection(TokioIo::new(stream), service)
+}

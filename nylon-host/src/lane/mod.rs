@@ -70,8 +70,6 @@ impl std::fmt::Display for Fault {
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) plugin: Arc<str>,
-    pub(crate) pid: u32,
-    pub(crate) generation: u32,
     pub(crate) entries: HashMap<String, u16>,
     pub(crate) minor: u16,
 }

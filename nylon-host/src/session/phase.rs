@@ -19,15 +19,6 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// All phases, by id.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::RequestFilter,
-        Self::ResponseFilter,
-        Self::ResponseBodyFilter,
-        Self::Logging,
-        Self::RequestBodyFilter,
-    ];
-
     /// The phase's number on the wire, 1 ..= 5.
     pub(crate) fn id(self) -> u8 {
         self as u8

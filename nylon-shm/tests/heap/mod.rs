@@ -1,6 +1,7 @@
 //! The ring's memory on the heap: the same offsets as in a segment, exact bounds, and every byte open to a test that
 //! plays the peer.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers, and words cut to size")]
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -170,9 +171,12 @@ impl Memory for Heap {
     fn get_frame(&self, index: u32) -> Frame {
         let mut frame = Frame::new(0);
         let (line, tail) = bytemuck::bytes_of_mut(&mut frame).split_at_mut(wire::SIZE_LINE);
-        // Not `seq`: the producer stores it while we may read, and the ring has loaded it already.
         self.producer.read(self.slot(index) + wire::SLOT_KIND, &mut line[wire::SLOT_KIND..]);
         self.producer.read(self.slot(index) + wire::SLOT_TAIL, tail);
+        if !frame.has(wire::FLAG_INLINE) || frame.len as usize <= wire::SIZE_INLINE_HEAD {
+            frame.tail = [0; 64];
+        }
+        frame.seq = self.seq(index).load(nylon_shm::sync::Ordering::Relaxed);
         frame
     }
     fn put_bytes(&self, at: u64, bytes: &[u8]) {

@@ -15,6 +15,8 @@ pub(crate) struct Host {
     pub(crate) end: HostEnd,
     pub(crate) segments: Arc<Segments>,
     poller: OwnedFd,
+    /// Kept open: a poller forgets an eventfd, edge and all, with its last descriptor.
+    _bell: Bell,
 }
 
 /// What the worker of a [`Host`] needs.
@@ -37,7 +39,9 @@ pub(crate) fn pair(geometry: Geometry, kind: Doorbell) -> (Host, WorkerSide) {
     epoll::add(&poller, &host_bell, EventData::new_u64(0), edge).unwrap();
     let bells = WorkerBells { kind, bell: bell.try_clone().unwrap(), rescue: Bell::new().unwrap() };
     let end = HostEnd::new(&segments, 0, true, bells);
-    (Host { end, segments, poller }, WorkerSide { fds, host_bell, bell })
+    let theirs = host_bell.try_clone().unwrap();
+    let host = Host { end, segments, poller, _bell: host_bell };
+    (host, WorkerSide { fds, host_bell: theirs, bell })
 }
 
 impl Host {

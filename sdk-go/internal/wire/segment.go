@@ -117,3 +117,18 @@ func DecodeHeader(page *[HeaderPrefix]byte) (Header, error) {
 	}
 	return h, nil
 }
+
+// DecodePeerHeader reads the header of a worker's segment and holds it to the host's own: geometry and epoch are the
+// same, AbiMinor and Features are the worker's (SPEC.md 2.3).
+func DecodePeerHeader(page *[HeaderPrefix]byte, host *Header) (Header, error) {
+	peer, err := DecodeHeader(page)
+	switch {
+	case err != nil:
+		return Header{}, err
+	case peer.Geometry != host.Geometry:
+		return Header{}, headerRule("geometry")
+	case peer.Epoch != host.Epoch:
+		return Header{}, headerRule("epoch")
+	}
+	return peer, nil
+}

@@ -32,6 +32,11 @@ type RefuseReason struct {
 
 func (r *RefuseReason) Error() string { return r.Message }
 
+// IsPermanent says whether a Refuse of this code will be the same next time (SPEC.md 8.4).
+func IsPermanent(code uint16) bool {
+	return code == RefuseVersion || code == RefuseLayout || code == RefuseConfig
+}
+
 // Check is what a worker checks before it maps anything: the minor agreed, or a *RefuseReason (SPEC.md 8.3).
 func (h *Hello) Check(worker VersionRange) (uint16, error) {
 	minor, err := Negotiate(h.Versions, worker)

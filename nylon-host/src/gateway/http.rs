@@ -1,0 +1,148 @@
+//! One request: finds its route, sends it through dispatch, and has its service answer.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ::http::header::{self, HeaderName, HeaderValue};
+use ::http::{Request, Response, StatusCode};
+
+use super::files::Files;
+use super::upstream::Upstream;
+use crate::body::Body;
+use crate::dispatch::route::{Found, Matched, Router, Target, host_without_port};
+use crate::dispatch::{Chain, Client, ServiceError, error_response};
+
+/// Everything needed to answer requests.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) selector: HeaderName,
+    pub(super) router: Router,
+    pub(super) paths: HashMap<Target, Result<Served, String>>,
+}
+
+/// A path of a route, ready to serve.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) chain: Arc<Chain>,
+    pub(super) service: Service,
+    pub(super) rewrite: Option<String>,
+}
+
+/// Who answers behind the middleware.
+#[derive(Debug, Clone)]
+pub(super) enum Service {
+    Http(Arc<Upstream>),
+    Static(Arc<Files>),
+    /// The chain itself ends in a plugin.
+    Plugin,
+}
+
+impl Site {
+    /// Answers one request of `peer`.
+    pub(super) async fn answer(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Body> {
+        let request = request.map(Body::from);
+        match self.find(&request) {
+            Ok((served, matched)) => served.answer(request, peer, matched).await,
+            Err(error) => {
+                let mut response = error_response(&error.error);
+                if let Some(allow) = error.allow {
+                    response.headers_mut().insert(header::ALLOW, allow);
+                }
+                response
+            }
+        }
+    }
+
+    fn find(&self, request: &Request<Body>) -> Result<(&Served, Matched), NotServed> {
+        let headers = request.headers();
+        if headers.get_all(header::HOST).iter().count() > 1 {
+            let why = "more than one Host header".to_owned();
+            return Err(NotServed::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", why));
+        }
+        let host = headers.get(header::HOST).and_then(|v| v.to_str().ok());
+        let host = request.uri().host().or(host.map(host_without_port)).unwrap_or("");
+        let selector = headers.get(&self.selector).and_then(|v| v.to_str().ok());
+        let path = request.uri().path();
+        match self.router.find(selector, host, request.method(), path) {
+            Found::Matched(matched) => match self.paths.get(&matched.target) {
+                Some(Ok(served)) => Ok((served, matched)),
+                Some(Err(why)) => Err(NotServed::config(why.clone())),
+                None => Err(NotServed::config("a route without a path".into())),
+            },
+            Found::MethodNotAllowed { allow } => {
+                let why = format!("{} is not allowed here", request.method());
+                let error =
+                    NotServed::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", why);
+                Err(NotServed { allow: HeaderValue::from_str(&allow).ok(), ..error })
+            }
+            Found::NotFound => {
+                let why = format!("no route for {host}{path}");
+                Err(NotServed::new(StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND", why))
+            }
+        }
+    }
+}
+
+/// Why a request goes nowhere.
+struct NotServed {
+    error: ServiceError,
+    allow: Option<HeaderValue>,
+}
+
+impl NotServed {
+    fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self { error: ServiceError { status, code, message }, allow: None }
+    }
+
+    fn config(why: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "CONFIG_ERROR", why)
+    }
+}
+
+impl Served {
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        peer: SocketAddr,
+        matched: Matched,
+    ) -> Response<Body> {
+        let client = Client { ip: peer.ip(), tls: false };
+        let params = matched.params.clone();
+        let service = async |mut request: Request<Body>| match &self.service {
+            Service::Http(upstream) => {
+                if let Some(prefix) = &self.rewrite {
+                    rewrite(&mut request, &matched, prefix);
+                }
+                upstream.send(request).await
+            }
+            Service::Static(files) => {
+                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                drop(request);
+                files.send(&method, &path, self.rewrite.as_deref(), &matched).await
+            }
+            Service::Plugin => Err(ServiceError {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                code: "SERVICE_NOT_FOUND",
+                message: "no service answers here".into(),
+            }),
+        };
+        self.chain.call(request, client, params, service).await
+    }
+}
+
+/// Replaces the literal prefix of the matched path.
+fn rewrite(request: &mut Request<Body>, matched: &Matched, prefix: &str) {
+    let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
+    if let Ok(target) = matched.rewrite(prefix, target).parse() {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(target);
+        if let Ok(uri) = ::http::Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! From a checked configuration to a gateway that listens.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::Gateway;
+use super::files::Files;
+use super::http::{Served, Service, Site};
+use super::upstream::{self, Pool, Upstream};
+use crate::config::{Config, Diagnostic, Middleware, PluginCall, ServiceKind, Severity};
+use crate::dispatch::route::Target;
+use crate::dispatch::{Chain, Item, Payload, UnknownPlugin};
+use crate::error::StartError;
+use crate::host::Host;
+use crate::supervisor::PluginSpec;
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The configuration names what is not there.
+    #[error("{}", join(.0))]
+    Config(Vec<Diagnostic>),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}{}", hint(.source))]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Plugins that could not be started.
+    #[error("{}", join(.0))]
+    Plugins(Vec<StartError>),
+}
+
+fn join<T: std::fmt::Display>(all: &[T]) -> String {
+    all.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn hint(e: &io::Error) -> &'static str {
+    match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (another program listens there: stop it, or choose another `http` address)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 need privileges: choose another, or grant CAP_NET_BIND_SERVICE)"
+        }
+        _ => "",
+    }
+}
+
+pub(super) async fn start(
+    mut config: Config,
+    lenient: bool,
+) -> Result<(Gateway, Vec<Diagnostic>), SetupError> {
+    let mut warnings = Vec::new();
+    let unstartable = unstartable(&config);
+    if !unstartable.is_empty() && !lenient {
+        return Err(SetupError::Config(unstartable.into_iter().map(|(_, d)| d).collect()));
+    }
+    let listeners = config.runtime.http.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let mut missing: Vec<String> = Vec::new();
+    for (name, problem) in unstartable {
+        missing.push(name);
+        warnings.push(problem);
+    }
+    let payloads = constant_payloads(&config);
+    let specs: Vec<_> = config
+        .plugins
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| !missing.contains(&p.name))
+        .map(|(i, p)| spec(p, &payloads[i]))
+        .collect();
+    let names: Vec<_> = specs.iter().map(|s| s.name.clone()).collect();
+    let (host, failed) =
+        Host::start_lenient(specs).await.map_err(|e| SetupError::Plugins(vec![e]))?;
+    if !failed.is_empty() && !lenient {
+        host.stop(STOP_GRACE).await;
+        return Err(SetupError::Plugins(failed.into_iter().map(|(_, e)| e).collect()));
+    }
+    for (i, e) in failed {
+        warnings.push(Diagnostic::about_file(names[i].clone(), e.to_string()));
+        missing.push(names[i].clone());
+    }
+    let severity = if lenient { Severity::Warning } else { Severity::Error };
+    let unknown = unknown_entries(&config, &host, &missing, severity);
+    if !unknown.is_empty() && !lenient {
+        host.stop(STOP_GRACE).await;
+        return Err(SetupError::Config(unknown.into_iter().map(|(_, _, d)| d).collect()));
+    }
+    for name in &missing {
+        config.break_uses(name, None, &format!("plugin `{name}` could not be started"));
+    }
+    for (plugin, entry, problem) in unknown {
+        config.break_uses(
+            &plugin,
+            Some(&entry),
+            &format!("plugin `{plugin}` has no entry `{entry}`"),
+        );
+        warnings.push(problem);
+    }
+    let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
+    let paths = match serve(&config, &host, &payloads, &pool) {
+        Ok(paths) => paths,
+        Err(UnknownPlugin(name)) => {
+            host.stop(STOP_GRACE).await;
+            let problem = Diagnostic::about_file(name.clone(), format!("unknown plugin `{name}`"));
+            return Err(SetupError::Config(vec![problem]));
+        }
+    };
+    let site = Site { selector: config.header_selector, router: config.router, paths };
+    let grace = config.runtime.grace_period;
+    Ok((Gateway { listeners, site: Arc::new(site), host, grace }, warnings))
+}
+
+/// Time for workers to stop when the start itself failed.
+const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Plugins whose program cannot be run, as far as that shows without running it.
+fn unstartable(config: &Config) -> Vec<(String, Diagnostic)> {
+    config.plugins.iter().filter_map(|p| Some((p.name.clone(), p.start_problem()?))).collect()
+}
+
+/// Uses of entries that running plugins did not register: plugin, entry and what to tell the operator.
+pub fn unknown_entries(
+    config: &Config,
+    host: &Host,
+    missing: &[String],
+    severity: Severity,
+) -> Vec<(String, String, Diagnostic)> {
+    let mut unknown = Vec::new();
+    for used in config.entry_uses() {
+        if missing.contains(&used.plugin.name) {
+            continue;
+        }
+        let Some(status) = host.status(&used.plugin.name) else { continue };
+        if !status.entries.iter().any(|e| e == used.entry) {
+            let registered: Vec<_> = status.entries.iter().map(String::as_str).collect();
+            let problem = used.unknown(severity, &registered);
+            unknown.push((used.plugin.name.clone(), used.entry.to_owned(), problem));
+        }
+    }
+    unknown
+}
+
+fn bind(addr: &SocketAddr) -> Result<TcpListener, SetupError> {
+    let listen = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(*addr)?;
+        socket.listen(1024)
+    };
+    listen().map_err(|source| SetupError::Bind { addr: *addr, source })
+}
+
+/// The constant payloads of one plugin, by the id of their use.
+type Constants = HashMap<u32, (u32, Vec<u8>)>;
+
+/// For each plugin, in order: its constant payloads, each once per use, and the index a worker knows them by.
+fn constant_payloads(config: &Config) -> Vec<Constants> {
+    let mut all = vec![Constants::new(); config.plugins.len()];
+    for call in calls(config) {
+        let Some(template) = call.payload.as_ref().filter(|p| p.is_constant()) else { continue };
+        let constants = &mut all[call.plugin];
+        let next = u32::try_from(constants.len()).unwrap_or(u32::MAX);
+        let json = template.expand_json(&NoRequest).to_vec();
+        constants.entry(call.id).or_insert((next, json));
+    }
+    all
+}
+
+fn calls(config: &Config) -> impl Iterator<Item = &Arc<PluginCall>> {
+    let paths = config.routes.iter().flat_map(|r| &r.paths);
+    let middleware = config
+        .routes
+        .iter()
+        .flat_map(|r| r.middleware.iter().chain(r.paths.iter().flat_map(|p| &p.middleware)));
+    let items = middleware.filter_map(|m| match m {
+        Middleware::Plugin(call) => Some(call),
+        _ => None,
+    });
+    let services = paths.filter_map(|p| match p.service.as_deref() {
+        Ok(service) => match &service.kind {
+            ServiceKind::Plugin(call) => Some(call),
+            _ => None,
+        },
+        Err(_) => None,
+    });
+    items.chain(services)
+}
+
+/// A configured plugin as the host library takes it, without the payloads its uses would give it.
+pub fn plugin_spec(plugin: &crate::config::Plugin) -> PluginSpec {
+    spec(plugin, &Constants::new())
+}
+
+fn spec(plugin: &crate::config::Plugin, constants: &Constants) -> PluginSpec {
+    let mut payloads = vec![Vec::new(); constants.len()];
+    for (index, json) in constants.values() {
+        payloads[*index as usize].clone_from(json);
+    }
+    PluginSpec {
+        args: plugin.args.clone(),
+        env: plugin.env.clone(),
+        workers: u32::try_from(plugin.workers).unwrap_or(u32::MAX),
+        config: plugin.config.as_ref().map(|c| c.to_string().into_bytes()).unwrap_or_default(),
+        payloads,
+        ..PluginSpec::new(plugin.name.clone(), plugin.file.clone())
+    }
+}
+
+fn serve(
+    config: &Config,
+    host: &Host,
+    payloads: &[Constants],
+    pool: &Pool,
+) -> Result<HashMap<Target, Result<Served, String>>, UnknownPlugin> {
+    let mut all = HashMap::new();
+    // A service keeps its state (whose turn it is) however many paths name it.
+    let mut upstreams: HashMap<&str, Arc<Upstream>> = HashMap::new();
+    for (route, r) in config.routes.iter().enumerate() {
+        for (path, p) in r.paths.iter().enumerate() {
+            let target = Target { route, path };
+            let service = match &p.service {
+                Ok(service) => service,
+                Err(why) => {
+                    all.insert(target, Err(why.clone()));
+                    continue;
+                }
+            };
+            let middleware = r.middleware.iter().chain(&p.middleware);
+            let answers = match &service.kind {
+                ServiceKind::Plugin(call) => Some(call),
+                _ => None,
+            };
+            let chain = chain(config, host, payloads, middleware, answers)?;
+            let service = match &service.kind {
+                ServiceKind::Http { endpoints } => Service::Http(
+                    upstreams
+                        .entry(&service.name)
+                        .or_insert_with(|| Arc::new(Upstream::new(endpoints, pool.clone())))
+                        .clone(),
+                ),
+                ServiceKind::Static(files) => Service::Static(Arc::new(Files::new(files.clone()))),
+                ServiceKind::Plugin(_) => Service::Plugin,
+            };
+            all.insert(target, Ok(Served { chain, service, rewrite: p.rewrite.clone() }));
+        }
+    }
+    Ok(all)
+}
+
+fn chain<'c>(
+    config: &Config,
+    host: &Host,
+    payloads: &[Constants],
+    middleware: impl Iterator<Item = &'c Middleware>,
+    service: Option<&Arc<PluginCall>>,
+) -> Result<Arc<Chain>, UnknownPlugin> {
+    let item = |call: &PluginCall| {
+        let payload = match &call.payload {
+            None => Payload::None,
+            Some(template) => match payloads[call.plugin].get(&call.id) {
+                Some((index, _)) => Payload::Id(*index),
+                None => Payload::Template(template.clone()),
+            },
+        };
+        let plugin = config.plugins[call.plugin].name.clone();
+        Item::new(plugin, call.entry.clone()).payload(payload).policies(call.policies)
+    };
+    let mut builder = host.chain();
+    for m in middleware {
+        builder = match m {
+            Middleware::Plugin(call) => builder.item(item(call))?,
+            Middleware::RequestHeaders(modifier) => builder.request_headers(modifier.clone()),
+            Middleware::ResponseHeaders(modifier) => builder.response_headers(modifier.clone()),
+        };
+    }
+    if let Some(call) = service {
+        builder = builder.service(item(call))?;
+    }
+    Ok(builder.build())
+}
+
+/// The context of a payload that asks for nothing.
+struct NoRequest;
+
+impl crate::template::TemplateContext for NoRequest {
+    fn header(&self, _: &str) -> Option<std::borrow::Cow<'_, str>> {
+        None
+    }
+    fn query(&self) -> &str {
+        ""
+    }
+    fn param(&self, _: &str) -> Option<&str> {
+        None
+    }
+    fn client_ip(&self) -> std::borrow::Cow<'_, str> {
+        "".into()
+    }
+    fn host(&self) -> &str {
+        ""
+    }
+    fn method(&self) -> &str {
+        ""
+    }
+    fn path(&self) -> &str {
+        ""
+    }
+    fn tls(&self) -> bool {
+        false
+    }
+}
