@@ -59,7 +59,7 @@ impl Item {
 /// A step of a chain.
 #[derive(Debug)]
 pub(super) enum Step {
-    Plugin(PluginStep),
+    Plugin(Box<PluginStep>),
     RequestHeaders(Arc<HeaderModifier>),
     ResponseHeaders(Arc<HeaderModifier>),
 }
@@ -138,7 +138,7 @@ impl ChainBuilder<'_> {
     /// [`UnknownPlugin`].
     pub fn item(mut self, item: Item) -> Result<Self, UnknownPlugin> {
         let step = self.step(item)?;
-        self.chain.steps.push(Step::Plugin(step));
+        self.chain.steps.push(Step::Plugin(Box::new(step)));
         Ok(self)
     }
 
