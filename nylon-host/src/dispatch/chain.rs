@@ -109,6 +109,16 @@ pub struct Chain {
     pub(super) tasks: TaskTracker,
 }
 
+impl Chain {
+    /// The plugin items of the middleware, in order.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = &PluginStep> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Plugin(step) => Some(&**step),
+            _ => None,
+        })
+    }
+}
+
 /// Puts a [`Chain`] together.
 #[derive(Debug)]
 pub struct ChainBuilder<'h> {

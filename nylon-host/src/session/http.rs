@@ -74,6 +74,8 @@ pub(crate) enum Action {
     Finish(Result<(Verdict, Commit), Failure>, PhaseSet),
     /// These bytes were staged: give them back to the worker's window.
     Staged(u32, usize),
+    /// The host does not know the method of this call: say so, and fail the session.
+    Unknown(HostCall),
     /// Void the invocation and fail with this.
     Abort(Failure),
     /// The worker broke the protocol.
@@ -178,7 +180,7 @@ impl Machine {
             | wire::METHOD_READ_RESPONSE_FULL_BODY
             | wire::METHOD_READ_REQUEST_FULL_BODY
             | wire::METHOD_STREAM_REQUEST_BODY => Action::Event(Event::Call(call)),
-            other => Action::Abort(Failure::UnknownMethod(other)),
+            _ => Action::Unknown(call),
         }
     }
 

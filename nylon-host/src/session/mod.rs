@@ -179,6 +179,11 @@ impl Invocation {
                     return result.map(|(verdict, commit)| Event::Done(verdict, commit));
                 }
                 Action::Staged(method, bytes) => self.give_back_as(method, bytes),
+                Action::Unknown(call) => {
+                    self.refuse(&call, wire::ERROR_UNKNOWN_METHOD, "unknown method");
+                    self.cancel(wire::CANCEL_SHUTDOWN);
+                    return Err(Failure::UnknownMethod(call.method));
+                }
                 Action::Abort(failure) => {
                     self.cancel(wire::CANCEL_SHUTDOWN);
                     return Err(failure);

@@ -86,6 +86,8 @@ impl PluginSpec {
     }
 }
 
+/// How often the counters of a worker go into the telemetry segment.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// How long a polling side polls under policy `latency`, ns.
 const SPIN_NS: u32 = 50_000;
 
@@ -203,16 +205,17 @@ impl Keeper {
     async fn attend(&mut self, worker: Worker) -> bool {
         let Worker { pid, pidfd, control, segments, lane } = worker;
         self.plugin.registry.add(lane.clone());
-        let ended = tokio::select! {
-            _ = pidfd.readable() => None,
-            fault = lane.faulted() => {
-                tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
-                if matches!(fault, Fault::Violation(_)) {
-                    self.plugin.board.violation();
+        let mut shown = tokio::time::interval(SHOW_EVERY);
+        let ended = loop {
+            tokio::select! {
+                _ = pidfd.readable() => break None,
+                fault = lane.faulted() => {
+                    tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
+                    break None;
                 }
-                None
+                _ = self.stop.changed() => break *self.stop.borrow(),
+                _ = shown.tick() => self.plugin.board.show(&lane),
             }
-            _ = self.stop.changed() => *self.stop.borrow(),
         };
         self.plugin.registry.remove(&lane);
         if let Some(grace) = ended {
@@ -226,6 +229,9 @@ impl Keeper {
         let exit = reap(&pidfd).await;
         segments.set_state(wire::STATE_CLOSED);
         self.plugin.board.add(&lane);
+        if matches!(lane.fault(), Some(Fault::Violation(_))) {
+            self.plugin.board.violation();
+        }
         if ended.is_some() {
             lane.die(Fault::Stopped);
             self.plugin.board.stopped();
