@@ -163,6 +163,56 @@ func TestDeadline(t *testing.T) {
 	wait(t, "the one final frame", func() bool { return h.Stats().Late == 1 })
 }
 
+// A verdict ends what other goroutines of the handler wait for.
+func TestVerdictEndsWaiting(t *testing.T) {
+	watchdog(t)
+	failed := make(chan error, 2)
+	h := nylontest.New(t, filter(func(ctx *sdk.PhaseRequestFilter) {
+		if ctx.Request().Path() == "/body" {
+			r := ctx.Request().Body()
+			buf := make([]byte, 100)
+			if _, err := r.Read(buf); err != nil {
+				t.Error(err)
+			}
+			reading := make(chan struct{})
+			go func() {
+				close(reading)
+				_, err := io.Copy(io.Discard, r)
+				failed <- err
+			}()
+			<-reading
+			ctx.Next()
+			if ctx.Response().Headers() == nil {
+				t.Error("getters still answer")
+			}
+			return
+		}
+		stream, err := ctx.Response().Stream()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		go func() {
+			for err == nil {
+				_, err = stream.Write(make([]byte, 5000))
+			}
+			failed <- err
+		}()
+		time.Sleep(5 * time.Millisecond)
+		if err := stream.End(); err != nil {
+			t.Error(err)
+		}
+	}), nylontest.Window(10_000))
+	h.Request("filter", request{OnChunk: func([]byte) error { time.Sleep(20 * time.Millisecond); return nil }})
+	if err := <-failed; !errors.Is(err, sdk.ErrFinished) && !strings.Contains(err.Error(), "not open") {
+		t.Fatal(err)
+	}
+	h.Request("filter", request{Path: "/body", Body: make([]byte, 1_000_000)})
+	if err := <-failed; err != nil && !errors.Is(err, sdk.ErrFinished) && !strings.Contains(err.Error(), "not open") {
+		t.Fatal(err)
+	}
+}
+
 func TestClientGone(t *testing.T) {
 	watchdog(t)
 	gone := make(chan struct{})
