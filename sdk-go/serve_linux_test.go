@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 
 // role makes the test binary a plugin process.
 const role = "NYLON_TEST_PLUGIN"
+
+// barrierSize is how many handlers of the entry "barrier" wait for each other.
+const barrierSize = 64
 
 func TestMain(m *testing.M) {
 	if os.Getenv(role) != "" {
@@ -51,6 +55,15 @@ func pluginProcess() {
 			if ctx.Request().Path() == "/block" {
 				time.Sleep(200 * time.Millisecond)
 			}
+			ctx.Next()
+		})
+	})
+	var barrier sync.WaitGroup
+	barrier.Add(barrierSize)
+	plugin.AddPhaseHandler("barrier", func(phase *sdk.PhaseHandler) {
+		phase.RequestFilter(func(ctx *sdk.PhaseRequestFilter) {
+			barrier.Done()
+			barrier.Wait()
 			ctx.Next()
 		})
 	})
@@ -115,7 +128,7 @@ func TestProcessServes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err, out)
 			}
-			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,panic" {
+			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,barrier,panic" {
 				t.Fatalf("entries %q", got)
 			}
 			for range 1000 {
@@ -124,7 +137,7 @@ func TestProcessServes(t *testing.T) {
 					t.Fatalf("%+v %v", final, final.Fault)
 				}
 			}
-			if final := open(t, p.Host, 2, "/x"); final.Fault == nil || final.Fault.Code != wire.ErrorPanic || final.Fault.Text != "ouch" {
+			if final := open(t, p.Host, 3, "/x"); final.Fault == nil || final.Fault.Code != wire.ErrorPanic || final.Fault.Text != "ouch" {
 				t.Fatalf("%+v", final)
 			}
 			// A handler that blocks unseen: the others are served meanwhile.
@@ -148,6 +161,29 @@ func TestProcessServes(t *testing.T) {
 			p.Release()
 		})
 	}
+}
+
+// A worker with one processor, in a process of its own: 64 handlers that wait for each other all finish.
+func TestProcessBarrier(t *testing.T) {
+	watchdog(t)
+	t.Setenv("GOMAXPROCS", "1")
+	p, out, err := spawn(t, testhost.Options{}, nil)
+	if err != nil {
+		t.Fatal(err, out)
+	}
+	var all []*testhost.Invocation
+	for range barrierSize {
+		all = append(all, p.Begin(&testhost.Step{Sid: testhost.NewSid(), Open: true, Phase: 1, Record: step(t, 2, "/")}))
+	}
+	for _, inv := range all {
+		if final := inv.Wait(); final.Fault != nil {
+			t.Fatal(final.Fault)
+		}
+	}
+	if err := p.Shutdown(); err != nil {
+		t.Fatal(err, out)
+	}
+	p.Release()
 }
 
 func TestProcessRefuses(t *testing.T) {

@@ -33,10 +33,11 @@ type Invocation struct {
 	failure  *HostError // turns the verdict into an ERROR
 	ctx      *phaseCtx
 
-	mut      wire.MutationWriter
-	mutBuf   [256]byte
-	response body // op 103
-	request  body // op 225
+	mut       wire.MutationWriter
+	mutBuf    [256]byte
+	committed []byte // the record, once it was sent
+	response  body   // op 103
+	request   body   // op 225
 
 	calls    []*hostCall
 	lastNum  uint32
@@ -124,7 +125,10 @@ func (inv *Invocation) startRecord() {
 
 // record is what was collected so far, nil when nothing was. The caller holds mu.
 func (inv *Invocation) record() ([]byte, error) {
-	if inv.mut.Count() == 0 {
+	switch {
+	case inv.sent:
+		return inv.committed, nil // on its way to the host, and written no more
+	case inv.mut.Count() == 0:
 		return nil, nil
 	}
 	return inv.mut.Finish()
@@ -191,6 +195,7 @@ func (inv *Invocation) Finish(method uint32) {
 		return
 	}
 	inv.done = true
+	inv.cond.Broadcast() // other goroutines of the handler that wait for the host wait no longer
 	if inv.streamed {
 		method = wire.MethodSetResponseStreamEnd
 	}
@@ -208,7 +213,6 @@ func (inv *Invocation) Finish(method uint32) {
 		}
 		return
 	}
-	inv.sent = true
 	var rec []byte
 	if !inv.streamed {
 		var err error
@@ -216,6 +220,8 @@ func (inv *Invocation) Finish(method uint32) {
 			failure = &HostError{wire.ErrorBadRecord, "the changes of one step: " + err.Error()}
 		}
 	}
+	inv.sent, inv.committed = true, rec
+	inv.cond.Broadcast()
 	inv.mu.Unlock()
 	f := inv.of(wire.KindReply)
 	if failure != nil {
