@@ -153,7 +153,7 @@ var (
 )
 
 func TestConstants(t *testing.T) {
-	if sdk.NewNylonPlugin() != sdk.NewNylonPlugin() {
+	if first, second := sdk.NewNylonPlugin(), sdk.NewNylonPlugin(); first != second {
 		t.Error("NewNylonPlugin returns different plugins")
 	}
 	if got := fmt.Sprint(sdk.StatusOK, sdk.StatusFound, sdk.StatusBadRequest, sdk.StatusUnauthorized, sdk.StatusForbidden,

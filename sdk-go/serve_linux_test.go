@@ -28,11 +28,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-type testConfig struct {
-	Greeting string `json:"greeting"`
-	Count    int    `json:"count"`
-}
-
 func pluginProcess() {
 	plugin := sdk.NewNylonPlugin()
 	var config testConfig
@@ -92,26 +87,6 @@ func spawn(t *testing.T, opt testhost.Options, change func(*wire.Hello)) (*testh
 		}
 	})
 	return p, &out, err
-}
-
-// step is the record of a session's first step.
-func step(t testing.TB, entry uint16, path string) []byte {
-	t.Helper()
-	var w wire.StepWriter
-	w.Entry(entry)
-	w.Request(&wire.RequestFields{Method: "GET", Path: path, Host: "example.com", Version: 11})
-	rec, err := w.Finish()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rec
-}
-
-func open(t testing.TB, h *testhost.Host, entry uint16, path string) testhost.Final {
-	t.Helper()
-	return h.Run(&testhost.Step{
-		Sid: testhost.NewSid(), Open: true, Phase: wire.PhaseRequestFilter, Budget: 10 * time.Second, Record: step(t, entry, path),
-	})
 }
 
 func TestProcessServes(t *testing.T) {

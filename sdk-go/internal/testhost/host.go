@@ -59,7 +59,6 @@ type hostLane struct {
 	own    *shm.Lane // in H
 	worker *shm.Lane // in P
 	frame  lane.Frame
-	armed  bool
 }
 
 // lastSid is shared by all hosts of the process, so that a sid names one session in all of them.
