@@ -220,6 +220,7 @@ fn failure(fault: &Fault<'_>) -> Failure {
     let text = String::from_utf8_lossy(fault.text).into_owned();
     match fault.code {
         wire::ERROR_UNKNOWN_ENTRY => Failure::UnknownEntry(text),
+        wire::ERROR_TOO_LARGE => Failure::BodyTooLarge(wire::LIMIT_RAW_BODY),
         _ => Failure::Panicked(text),
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Step<'a> {
     pub(crate) piece: Option<(&'a [u8], bool)>,
     /// Bytes sent, duration in ms, error text.
     pub(crate) stats: Option<(u64, u64, &'a str)>,
+    /// Whether this phase will run in this session again (SPEC.md 5.4).
+    pub(crate) keep: bool,
 }
 
 /// One request in one entry of one worker. Closed on both sides when dropped.
@@ -151,6 +153,9 @@ impl Invocation {
         let mut frame = Frame::of(wire::KIND_CALL, token, session.sid, phase.id()).status(millis);
         if !session.opened {
             frame = frame.flags(wire::FLAG_OPEN);
+        }
+        if step.keep {
+            frame = frame.flags(wire::FLAG_KEEP);
         }
         let mut record = Vec::with_capacity(1024);
         if write_step(&mut record, (!session.opened).then_some(session.entry), step).is_err() {
