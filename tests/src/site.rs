@@ -74,7 +74,7 @@ impl Site {
 
     /// A plugin service.
     pub fn service(mut self, name: &str, plugin: &str, entry: &str, payload: Value) -> Site {
-        let mut item = step(plugin, entry);
+        let mut item = json!({"name": plugin, "entry": entry});
         if !payload.is_null() {
             item["payload"] = payload;
         }

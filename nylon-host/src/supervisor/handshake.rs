@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nylon_protocol::handshake::{Control, Hello, HelloOk};
+use nylon_protocol::handshake::{Control, Hello, HelloOk, Mismatch};
 use nylon_protocol::wire;
 use nylon_shm::segment::sealed_bytes;
 use tokio::io::Interest;
@@ -30,8 +30,8 @@ pub(super) enum Refusal {
     /// It said no.
     #[error("{message}")]
     Said { message: String, permanent: bool },
-    /// It said yes, and we say no.
-    #[error("{0}")]
+    /// Its protocol is not ours, whoever noticed.
+    #[error("{0}: rebuild the plugin with an SDK of this host's release")]
     Mismatch(String),
     /// It sent something else.
     #[error("it does not speak Nylon's handshake ({0}): is it a Nylon worker?")]
@@ -69,6 +69,10 @@ impl ControlSocket {
                 Ok(minor) => Ok((ok, minor)),
                 Err(reason) => Err(Refusal::Mismatch(reason.to_string())),
             },
+            Some(Ok(Control::Refuse(refuse))) if refuse.code == wire::REFUSE_VERSION => {
+                let mismatch = Mismatch { host: hello.versions, worker: refuse.versions };
+                Err(Refusal::Mismatch(mismatch.to_string()))
+            }
             Some(Ok(Control::Refuse(refuse))) => {
                 let permanent = nylon_protocol::handshake::is_permanent(refuse.code);
                 Err(Refusal::Said { message: refuse.message, permanent })
