@@ -11,7 +11,7 @@ use nylon_host::{Body, Chain, Client, Host, Item, PluginSpec, WaitPolicy};
 use tokio::runtime::Runtime;
 
 use crate::cpus::Cpus;
-use crate::roundtrip::{Case, Round, WARM_UP, ns};
+use crate::roundtrip::{Case, Round, WARM_UP, due, ns};
 use crate::{Result, asleep};
 
 /// One host with a plugin for each policy.
@@ -98,7 +98,7 @@ async fn take(round: Round, chain: Arc<Chain>, mut n: u64) -> Result<(Vec<u64>, 
     }
     while samples.len() < round.samples && began.elapsed() < round.limit {
         if let Some(gap) = round.gap {
-            next += gap;
+            next = due(next, gap);
             tokio::time::sleep_until(next.into()).await;
         }
         n += 1;

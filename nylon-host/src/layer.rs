@@ -141,7 +141,12 @@ where
             let answer = &mut behind;
             let response = chain.call(request, client, params, |r| answer.ask(inner, r)).await;
             match behind.failed {
-                Some(error) => Err(error),
+                Some(error) => {
+                    // Read to its end, or Logging would hear of a client that left.
+                    let mut unsent = response.into_body();
+                    while let Some(Ok(_)) = unsent.next().await {}
+                    Err(error)
+                }
                 None => Ok(with_extensions(response, behind.extensions)),
             }
         })
