@@ -390,9 +390,9 @@ rows! {
         ("record-large", Killed("record: mutation-too-large")),
     ];
     what_the_host_would_have_to_keep: 180 s, [
-        ("untaken", Killed("too many")),
+        ("untaken", Killed("frames it does not take")),
         ("finals-unread", Killed("duplicate answers")),
-        ("inbox-flood", Killed("too many")),
+        ("inbox-flood", Killed("frames of one invocation")),
     ];
     a_flood_does_not_stop_the_clock: 60 s, [("busy-forever", Status(504))];
 }
