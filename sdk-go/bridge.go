@@ -23,6 +23,9 @@ func startInProcess(plugin any, hello *wire.Hello, link bridge.Link, parkers []l
 	}
 	if link.Warn != nil {
 		w.Warn = link.Warn
+		w.Panicked = func(entry string, value any, _ []byte) {
+			link.Warn("handler panicked", "entry", entry, "panic", value)
+		}
 	}
 	pool := &lane.Pool{}
 	lanes := make([]*lane.Lane, len(parkers))

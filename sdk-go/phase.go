@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/nylon-rs/nylon/sdk-go/internal/session"
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
@@ -110,7 +111,7 @@ type call struct {
 func (c *call) payload() map[string]any {
 	text, err := c.inv.Payload()
 	if err != nil {
-		c.inv.Spoil(wire.ErrorInternal, "payload: "+err.Error())
+		c.spoil("GetPayload", err)
 		return nil
 	}
 	if len(text) == 0 {
@@ -118,10 +119,21 @@ func (c *call) payload() map[string]any {
 	}
 	var m map[string]any
 	if err := json.Unmarshal(text, &m); err != nil {
-		c.inv.Spoil(wire.ErrorInternal, "payload: "+err.Error())
+		c.spoil("GetPayload", err)
 		return nil
 	}
 	return m
+}
+
+// spoil makes the verdict a failure because of a call that cannot tell its handler that it failed: a handler that
+// takes nil for an empty body must not let a request pass.
+func (c *call) spoil(what string, err error) {
+	code := wire.ErrorInternal
+	var host *session.HostError
+	if errors.As(err, &host) {
+		code = host.Code
+	}
+	c.inv.Spoil(code, what+": "+err.Error())
 }
 
 // NylonHttpPluginCtx is a handler run without its phase.

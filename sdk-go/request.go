@@ -2,12 +2,10 @@ package sdk
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"strconv"
 	"strings"
 
-	"github.com/nylon-rs/nylon/sdk-go/internal/session"
 	"github.com/nylon-rs/nylon/sdk-go/internal/shm"
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
@@ -78,10 +76,7 @@ func (r *Request) Timestamp() int64 { return r.inv.Session.Record().TimestampMs(
 func (r *Request) RawBody() []byte {
 	b, err := r.inv.RawBody()
 	if err != nil {
-		var host *session.HostError
-		if errors.As(err, &host) {
-			r.inv.Spoil(host.Code, host.Text)
-		}
+		(*call)(r).spoil("RawBody", err)
 		return nil
 	}
 	return b

@@ -79,6 +79,7 @@ func (r *Response) Stream() (*ResponseStream, error) {
 func (r *Response) ReadBody() []byte {
 	b, err := r.inv.ResponseBody()
 	if err != nil {
+		(*call)(r).spoil("ReadBody", err)
 		return nil
 	}
 	return b

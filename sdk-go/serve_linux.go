@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -144,6 +145,8 @@ func serve(o options) int {
 	if err != nil {
 		return usage(err.Error())
 	}
+	// Ctrl-C in a terminal reaches the whole process group; the gateway decides when a plugin stops.
+	signal.Ignore(os.Interrupt)
 	hello, fds, err := c.readHello()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "nylon: handshake:", err)

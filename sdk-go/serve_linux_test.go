@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,16 +18,14 @@ import (
 // role makes the test binary a plugin process.
 const role = "NYLON_TEST_PLUGIN"
 
+// barrierSize is how many handlers of the entry "barrier" wait for each other.
+const barrierSize = 64
+
 func TestMain(m *testing.M) {
 	if os.Getenv(role) != "" {
 		pluginProcess()
 	}
 	os.Exit(m.Run())
-}
-
-type testConfig struct {
-	Greeting string `json:"greeting"`
-	Count    int    `json:"count"`
 }
 
 func pluginProcess() {
@@ -51,6 +50,15 @@ func pluginProcess() {
 			if ctx.Request().Path() == "/block" {
 				time.Sleep(200 * time.Millisecond)
 			}
+			ctx.Next()
+		})
+	})
+	var barrier sync.WaitGroup
+	barrier.Add(barrierSize)
+	plugin.AddPhaseHandler("barrier", func(phase *sdk.PhaseHandler) {
+		phase.RequestFilter(func(ctx *sdk.PhaseRequestFilter) {
+			barrier.Done()
+			barrier.Wait()
 			ctx.Next()
 		})
 	})
@@ -81,26 +89,6 @@ func spawn(t *testing.T, opt testhost.Options, change func(*wire.Hello)) (*testh
 	return p, &out, err
 }
 
-// step is the record of a session's first step.
-func step(t testing.TB, entry uint16, path string) []byte {
-	t.Helper()
-	var w wire.StepWriter
-	w.Entry(entry)
-	w.Request(&wire.RequestFields{Method: "GET", Path: path, Host: "example.com", Version: 11})
-	rec, err := w.Finish()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rec
-}
-
-func open(t testing.TB, h *testhost.Host, entry uint16, path string) testhost.Final {
-	t.Helper()
-	return h.Run(&testhost.Step{
-		Sid: testhost.NewSid(), Open: true, Phase: wire.PhaseRequestFilter, Budget: 10 * time.Second, Record: step(t, entry, path),
-	})
-}
-
 func TestProcessServes(t *testing.T) {
 	watchdog(t)
 	for _, kind := range []struct {
@@ -115,7 +103,7 @@ func TestProcessServes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err, out)
 			}
-			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,panic" {
+			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,barrier,panic" {
 				t.Fatalf("entries %q", got)
 			}
 			for range 1000 {
@@ -124,7 +112,7 @@ func TestProcessServes(t *testing.T) {
 					t.Fatalf("%+v %v", final, final.Fault)
 				}
 			}
-			if final := open(t, p.Host, 2, "/x"); final.Fault == nil || final.Fault.Code != wire.ErrorPanic || final.Fault.Text != "ouch" {
+			if final := open(t, p.Host, 3, "/x"); final.Fault == nil || final.Fault.Code != wire.ErrorPanic || final.Fault.Text != "ouch" {
 				t.Fatalf("%+v", final)
 			}
 			// A handler that blocks unseen: the others are served meanwhile.
@@ -148,6 +136,29 @@ func TestProcessServes(t *testing.T) {
 			p.Release()
 		})
 	}
+}
+
+// A worker with one processor, in a process of its own: 64 handlers that wait for each other all finish.
+func TestProcessBarrier(t *testing.T) {
+	watchdog(t)
+	t.Setenv("GOMAXPROCS", "1")
+	p, out, err := spawn(t, testhost.Options{}, nil)
+	if err != nil {
+		t.Fatal(err, out)
+	}
+	var all []*testhost.Invocation
+	for range barrierSize {
+		all = append(all, p.Begin(&testhost.Step{Sid: testhost.NewSid(), Open: true, Phase: 1, Record: step(t, 2, "/")}))
+	}
+	for _, inv := range all {
+		if final := inv.Wait(); final.Fault != nil {
+			t.Fatal(final.Fault)
+		}
+	}
+	if err := p.Shutdown(); err != nil {
+		t.Fatal(err, out)
+	}
+	p.Release()
 }
 
 func TestProcessRefuses(t *testing.T) {

@@ -35,6 +35,9 @@ func newWorker(p *NylonPlugin, hello *wire.Hello) *session.Worker {
 			os.Exit(exitViolation)
 		},
 		Warn: warn(hello.Plugin),
+		Panicked: func(entry string, value any, stack []byte) {
+			fmt.Fprintf(os.Stderr, "nylon: plugin %s, entry %s: panic: %v\n%s", hello.Plugin, entry, value, stack)
+		},
 	}
 	for _, e := range entries {
 		w.Entries = append(w.Entries, &session.Entry{Name: e.name})

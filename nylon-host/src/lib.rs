@@ -34,6 +34,7 @@ mod error;
 pub mod gateway;
 mod host;
 mod lane;
+pub mod layer;
 mod readiness;
 mod session;
 mod supervisor;
@@ -43,6 +44,7 @@ pub use body::{Body, BodyError};
 pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
 pub use error::{Failure, StartError};
 pub use host::Host;
+pub use layer::{NylonLayer, NylonService, Params};
 pub use supervisor::{PluginSpec, PluginState, PluginStatus, WaitPolicy};
 
 /// Oldest and newest version of the wire this host speaks: (major, minor) each.

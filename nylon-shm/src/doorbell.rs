@@ -54,11 +54,17 @@ impl Bell {
     /// # Errors
     /// What the kernel says; never `EAGAIN`.
     pub fn ring(&self) -> io::Result<()> {
+        let mut drained = false;
         loop {
             match rustix::io::write(&self.fd, &1u64.to_ne_bytes()) {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => drain(&self.fd)?,
+                // Full again since we emptied it: whoever filled it has made the edge, and may not keep us here.
+                Err(Errno::AGAIN) if drained => return Ok(()),
+                Err(Errno::AGAIN) => {
+                    drain(&self.fd)?;
+                    drained = true;
+                }
                 Err(e) => return Err(e.into()),
             }
         }

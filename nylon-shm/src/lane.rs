@@ -17,6 +17,9 @@ use crate::segment::{MappedRing, Segments};
 use crate::sync::Ordering;
 
 /// The host's end of one lane: two halves that may be locked apart.
+///
+/// The bell it is rung with is not in here, since all lanes of a worker share one. Keep its descriptor open while frames
+/// may come: when the last descriptor goes, here or there, a poller forgets an edge it has not reported yet.
 #[derive(Debug)]
 pub struct HostEnd {
     /// Frames down to the worker.

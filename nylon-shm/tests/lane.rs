@@ -191,6 +191,27 @@ fn a_saturated_bell_still_rings() {
     }
 }
 
+/// Two that fill the counter up as fast as they can do not keep a third from ringing.
+#[test]
+fn a_bell_is_rung_in_bounded_time() {
+    let bell = Bell::new().unwrap();
+    let stop = Instant::now() + Duration::from_millis(100);
+    watchdog(SOON, || {
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while Instant::now() < stop {
+                        let _ = rustix::io::write(&bell, &(u64::MAX - 1).to_ne_bytes());
+                    }
+                });
+            }
+            while Instant::now() < stop {
+                bell.ring().unwrap();
+            }
+        });
+    });
+}
+
 /// What was published before a bell was missed is still there: a bell is a hint.
 #[test]
 fn a_ring_nobody_asked_for_is_harmless() {

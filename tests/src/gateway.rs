@@ -70,6 +70,10 @@ impl Gateway {
                 }
                 let ended = self.child.try_wait().expect("wait");
                 let late = tokio::time::Instant::now() > end;
+                if ended.is_some() {
+                    // Its last words are still in the pipes.
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
                 assert!(
                     ended.is_none() && !late,
                     "{path} does not answer 200: {answer:?}; exit: {ended:?}; log:\n{}",

@@ -44,7 +44,14 @@ fn nylon(args: &[&str], text: &str) -> Said {
     command.args(args).arg("-c").arg(&config).current_dir(dir.path());
     let said = ended(&mut command, Duration::from_secs(15));
     let text = said.text.replace(&*dir.path().to_string_lossy(), "DIR").replace(&port, "PORT");
-    Said { code: said.code, text: text.replace(probe, "PROBE") }
+    let text = text.replace(probe, "PROBE");
+    // The test plugin grows; what its entries are is not the point.
+    let text = text.lines().map(|l| without_entries(l).to_owned() + "\n").collect();
+    Said { code: said.code, text }
+}
+
+fn without_entries(line: &str) -> &str {
+    line.find(" pid, nonce,").map_or(line, |at| &line[..at])
 }
 
 fn ended(command: &mut Command, limit: Duration) -> Said {
@@ -69,7 +76,7 @@ fn ended(command: &mut Command, limit: Duration) -> Said {
     Said { code, text: plain(&text) }
 }
 
-/// Without colours and without the time in front of a line of the log.
+/// Without colours and without lines of the log that say nothing is wrong (they carry times and pids).
 fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut parts = text.split('\u{1b}');
@@ -77,15 +84,8 @@ fn plain(text: &str) -> String {
     for part in parts {
         out.push_str(part.split_once('m').map_or("", |(_, rest)| rest));
     }
-    let stamped = |line: &str| {
-        let first = line.split(' ').next().unwrap_or_default();
-        if first.len() > 19 && first.ends_with('Z') && first.starts_with("20") {
-            line[first.len()..].trim_start().to_owned()
-        } else {
-            line.trim_end().to_owned()
-        }
-    };
-    out.lines().map(|line| stamped(line) + "\n").collect()
+    let quiet = |line: &&str| !line.contains(" INFO ") && !line.contains(" DEBUG ");
+    out.lines().filter(quiet).map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 /// The exit code, the parts every wording must have, and the wording itself.

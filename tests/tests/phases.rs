@@ -28,7 +28,6 @@ async fn route_before_path_in_every_phase() {
     let site = Site::new().upstream("up", up.addr).plugin("probe");
     let site = site.around(&[a("")]).path("/text", "up", &[b()]);
     let gateway = Gateway::start(&site).await;
-    std::fs::remove_file(site.trace_file()).expect("the readiness of the harness left its lines");
 
     let answer = Client::new(gateway.addr).get("/text").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "hello from upstream"));
@@ -109,6 +108,18 @@ async fn the_same_entry_twice_is_one_session() {
         (site.trace().iter().filter(|l| *l == "counter 2").count() == 4).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_filter_twice_runs_twice_in_one_session() {
+    let _dog = watchdog(60);
+    let up = Upstream::start().await;
+    let site = Site::new().upstream("up", up.addr).plugin("probe");
+    let twice = [step("probe", "filter-counter"), step("probe", "filter-counter")];
+    let site = site.path("/text", "up", &twice);
+    let gateway = Gateway::start(&site).await;
+    let answer = Client::new(gateway.addr).get("/text").await;
+    assert_eq!(answer.header("x-runs"), "2", "neither skipped nor started anew");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

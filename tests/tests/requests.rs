@@ -153,7 +153,7 @@ async fn bug_b18_a_plugin_service_gets_its_payload_expanded() {
     let _dog = watchdog(60);
     let payload = json!({
         "plain": "text", "number": 7, "flag": true, "list": ["${header(x-one)}", 2],
-        "nested": {"query": "q=${query(q, none)}!", "param": "${param(id)}"},
+        "nested": {"query": "q=${query(q, 'none')}!", "param": "${param(id)}"},
         "unknown": "[${nothing(1)}]", "id": "${uuid(v4)}", "a.b[0]": "${request(method)}",
     });
     let site = Site::new().plugin("probe").service("payload", "probe", "payload", payload);

@@ -193,7 +193,8 @@ async fn header_injection_is_refused_whole() {
     for case in ["crlf", "nul", "name"] {
         let wire = on_the_wire(&gateway, "GET", &format!("/text/{case}")).await.to_lowercase();
         assert!(wire.starts_with("http/1.1 502"), "{case}:\n{wire}");
-        assert!(!wire.contains("x-injected") && !wire.contains("x-bad"), "{case}:\n{wire}");
+        let head = wire.split("\r\n\r\n").next().unwrap_or_default();
+        assert!(!head.contains("x-injected") && !head.contains("bad:"), "{case}:\n{wire}");
     }
 }
 

@@ -59,7 +59,7 @@ impl Item {
 /// A step of a chain.
 #[derive(Debug)]
 pub(super) enum Step {
-    Plugin(PluginStep),
+    Plugin(Box<PluginStep>),
     RequestHeaders(Arc<HeaderModifier>),
     ResponseHeaders(Arc<HeaderModifier>),
 }
@@ -71,6 +71,8 @@ pub(super) struct PluginStep {
     pub(super) item: Item,
     /// Which of a request's sessions it uses: one for each pair of plugin and entry.
     pub(super) slot: usize,
+    /// Whether another item of the chain uses the same session.
+    pub(super) shared: bool,
 }
 
 impl PluginStep {
@@ -112,6 +114,16 @@ pub struct Chain {
     pub(super) tasks: TaskTracker,
 }
 
+impl Chain {
+    /// The plugin items of the middleware, in order.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = &PluginStep> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Plugin(step) => Some(&**step),
+            _ => None,
+        })
+    }
+}
+
 /// Puts a [`Chain`] together.
 #[derive(Debug)]
 pub struct ChainBuilder<'h> {
@@ -141,7 +153,7 @@ impl ChainBuilder<'_> {
     /// [`UnknownPlugin`].
     pub fn item(mut self, item: Item) -> Result<Self, UnknownPlugin> {
         let step = self.step(item)?;
-        self.chain.steps.push(Step::Plugin(step));
+        self.chain.steps.push(Step::Plugin(Box::new(step)));
         Ok(self)
     }
 
@@ -169,7 +181,16 @@ impl ChainBuilder<'_> {
     }
 
     /// The chain.
-    pub fn build(self) -> Arc<Chain> {
+    pub fn build(mut self) -> Arc<Chain> {
+        let mut uses = vec![0; self.chain.slots];
+        let Chain { steps, service, .. } = &mut self.chain;
+        let middleware = steps.iter_mut().filter_map(|step| match step {
+            Step::Plugin(step) => Some(&mut **step),
+            _ => None,
+        });
+        let mut plugins: Vec<_> = middleware.chain(service).collect();
+        plugins.iter().for_each(|step| uses[step.slot] += 1);
+        plugins.iter_mut().for_each(|step| step.shared = uses[step.slot] > 1);
         Arc::new(self.chain)
     }
 
@@ -182,6 +203,6 @@ impl ChainBuilder<'_> {
             self.pairs.len() - 1
         });
         self.chain.slots = self.pairs.len();
-        Ok(PluginStep { plugin, item, slot })
+        Ok(PluginStep { plugin, item, slot, shared: false })
     }
 }

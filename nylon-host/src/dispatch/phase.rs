@@ -59,14 +59,7 @@ impl Exchange {
         extra: Extra<'_>,
     ) -> Result<Option<(Invocation, Bytes, u16)>, Failure> {
         let session = self.session(step)?;
-        // Busy with the handler whose stream we are in the middle of: the pair takes no other phase meanwhile.
-        let guard = match phase {
-            Phase::ResponseFilter => match session.try_lock_owned() {
-                Ok(guard) => guard,
-                Err(_) => return Ok(None),
-            },
-            _ => session.lock_owned().await,
-        };
+        let guard = session.lock_owned().await;
         if !guard.wants(phase) {
             return Ok(None);
         }
@@ -88,6 +81,7 @@ impl Exchange {
             head: head.as_deref(),
             piece: extra.piece,
             stats: extra.stats.then(|| (self.sent, self.duration_ms(), error.as_str())),
+            keep: step.shared,
         };
         let budget = step.policy(phase).timeout;
         let minor = guard.lane().identity.minor;

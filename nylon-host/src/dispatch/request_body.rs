@@ -8,7 +8,7 @@ use http_body::Frame;
 use nylon_protocol::wire;
 use tokio::sync::Mutex;
 
-use super::chain::{Chain, Step};
+use super::chain::Chain;
 use super::exchange::Exchange;
 use super::mutation;
 use crate::body::{Body, BodyError, Pump};
@@ -19,6 +19,7 @@ use crate::session::{
 
 /// A session that filters the request body, with the payload of its step.
 struct Filter {
+    /// Which plugin item of the chain.
     index: usize,
     session: Arc<Mutex<Session>>,
     payload: Bytes,
@@ -27,10 +28,9 @@ struct Filter {
 /// Takes the body out of the exchange's tape.
 pub(super) fn filtered(exchange: &mut Exchange, chain: &Arc<Chain>) -> Body {
     let mut filters = Vec::new();
-    for (index, step) in chain.steps.iter().enumerate() {
-        let Step::Plugin(step) = step else { continue };
+    for (index, step) in chain.plugins().enumerate() {
         let Some(session) = &exchange.slots[step.slot].session else { continue };
-        if session.try_lock().is_ok_and(|s| s.wants(Phase::RequestBodyFilter)) {
+        if session.try_lock().map_or(true, |s| s.wants(Phase::RequestBodyFilter)) {
             let payload = exchange.payload(step);
             filters.push(Filter { index, session: session.clone(), payload });
         }
@@ -107,7 +107,7 @@ impl Filter {
     }
 
     async fn run(&self, chain: &Chain, piece: Bytes, last: bool) -> Result<Bytes, Failure> {
-        let Step::Plugin(step) = &chain.steps[self.index] else { return Ok(piece) };
+        let Some(step) = chain.plugins().nth(self.index) else { return Ok(piece) };
         let phase = Phase::RequestBodyFilter;
         match self.filter(step.policy(phase).timeout, &piece, last).await {
             Ok(Some(body)) => Ok(body),
@@ -140,6 +140,7 @@ impl Filter {
             head: None,
             piece: Some((piece, last)),
             stats: None,
+            keep: false,
         };
         let mut invocation =
             Invocation::begin(guard, Phase::RequestBodyFilter, budget, &parts).await?;

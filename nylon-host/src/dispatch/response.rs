@@ -6,7 +6,7 @@ use http::{Method, Response, StatusCode};
 use http_body::Frame;
 use nylon_protocol::wire;
 
-use super::chain::{Chain, PluginStep, Step};
+use super::chain::{Chain, Step};
 use super::exchange::Exchange;
 use super::mutation::Changes;
 use super::phase::{Extra, Outcome};
@@ -48,7 +48,7 @@ impl Exchange {
             tasks.spawn(self.pump(body, pump));
             filtered
         } else if self.wanted(&chain, Phase::Logging) {
-            if http_body::Body::is_end_stream(&body) {
+            if bare || http_body::Body::is_end_stream(&body) {
                 chain.tasks.clone().spawn(self.log());
                 body
             } else {
@@ -166,25 +166,12 @@ impl Exchange {
         body
     }
 
-    /// Whether any pair of the chain may want `phase`.
+    /// Whether any pair of the chain may want `phase`: one that was not asked yet, or is busy, may.
     fn wanted(&self, chain: &Chain, phase: Phase) -> bool {
-        self.interested(chain, phase).next().is_some()
-    }
-
-    /// The steps whose pairs may want `phase`: a pair that was not asked yet may.
-    fn interested<'c>(
-        &self,
-        chain: &'c Chain,
-        phase: Phase,
-    ) -> impl Iterator<Item = &'c PluginStep> + use<'c, '_> {
-        let middleware = chain.steps.iter().filter_map(|s| match s {
-            Step::Plugin(step) => Some(step),
-            _ => None,
-        });
-        middleware.filter(move |step| {
+        chain.plugins().any(|step| {
             let slot = &self.slots[step.slot];
-            !slot.failed
-                && slot.session.as_ref().is_none_or(|s| s.try_lock().is_ok_and(|s| s.wants(phase)))
+            let session = slot.session.as_ref();
+            !slot.failed && session.is_none_or(|s| s.try_lock().map_or(true, |s| s.wants(phase)))
         })
     }
 
@@ -244,8 +231,7 @@ impl Exchange {
         mut piece: Bytes,
         last: bool,
     ) -> Result<Bytes, Failure> {
-        for step in chain.steps.iter() {
-            let Step::Plugin(step) = step else { continue };
+        for step in chain.plugins() {
             if self.slots[step.slot].failed {
                 continue;
             }
@@ -336,8 +322,7 @@ impl Exchange {
     /// Logging of the middleware, in order; END stops those that follow.
     pub(super) async fn log(mut self) {
         let chain = self.chain.clone();
-        for step in &chain.steps {
-            let Step::Plugin(step) = step else { continue };
+        for step in chain.plugins() {
             if self.slots[step.slot].failed {
                 continue;
             }

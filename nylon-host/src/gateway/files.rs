@@ -94,7 +94,7 @@ async fn open(path: &Path, index: &str) -> Option<(File, PathBuf, u64)> {
     let path = path.join(index);
     let file = File::open(&path).await.ok()?;
     let meta = file.metadata().await.ok()?;
-    meta.is_file().then(|| (file, path, meta.len()))
+    meta.is_file().then_some((file, path, meta.len()))
 }
 
 fn stream(file: File) -> Body {

@@ -353,6 +353,11 @@ impl Lane {
         self.faulted.notify_one();
     }
 
+    /// What was reported, if anything was.
+    pub(crate) fn fault(&self) -> Option<&Fault> {
+        self.fault.get()
+    }
+
     /// Waits for a report.
     pub(crate) async fn faulted(&self) -> Fault {
         loop {

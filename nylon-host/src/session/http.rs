@@ -74,6 +74,8 @@ pub(crate) enum Action {
     Finish(Result<(Verdict, Commit), Failure>, PhaseSet),
     /// These bytes were staged: give them back to the worker's window.
     Staged(u32, usize),
+    /// The host does not know the method of this call: say so, and fail the session.
+    Unknown(HostCall),
     /// The time was up before this came: void the invocation.
     Late,
     /// Void the invocation and fail with this.
@@ -185,7 +187,7 @@ impl Machine {
             | wire::METHOD_READ_RESPONSE_FULL_BODY
             | wire::METHOD_READ_REQUEST_FULL_BODY
             | wire::METHOD_STREAM_REQUEST_BODY => Action::Event(Event::Call(call)),
-            other => Action::Abort(Failure::UnknownMethod(other)),
+            _ => Action::Unknown(call),
         }
     }
 
@@ -225,6 +227,7 @@ fn failure(fault: &Fault<'_>) -> Failure {
     let text = String::from_utf8_lossy(fault.text).into_owned();
     match fault.code {
         wire::ERROR_UNKNOWN_ENTRY => Failure::UnknownEntry(text),
+        wire::ERROR_TOO_LARGE => Failure::BodyTooLarge(wire::LIMIT_RAW_BODY),
         _ => Failure::Panicked(text),
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Step<'a> {
     pub(crate) piece: Option<(&'a [u8], bool)>,
     /// Bytes sent, duration in ms, error text.
     pub(crate) stats: Option<(u64, u64, &'a str)>,
+    /// Whether this phase will run in this session again (SPEC.md 5.4).
+    pub(crate) keep: bool,
 }
 
 /// One request in one entry of one worker. Closed on both sides when dropped.
@@ -152,6 +154,9 @@ impl Invocation {
         if !session.opened {
             frame = frame.flags(wire::FLAG_OPEN);
         }
+        if step.keep {
+            frame = frame.flags(wire::FLAG_KEEP);
+        }
         let mut record = Vec::with_capacity(1024);
         if write_step(&mut record, (!session.opened).then_some(session.entry), step).is_err() {
             lane.end(token, true);
@@ -177,6 +182,11 @@ impl Invocation {
                 Action::Finish(result, wants) => {
                     self.finish(wants);
                     return result.map(|(verdict, commit)| Event::Done(verdict, commit));
+                }
+                Action::Unknown(call) => {
+                    self.refuse(&call, wire::ERROR_UNKNOWN_METHOD, "unknown method");
+                    self.cancel(wire::CANCEL_SHUTDOWN);
+                    return Err(Failure::UnknownMethod(call.method));
                 }
                 Action::Staged(method, bytes) => {
                     self.give_back_as(method, bytes);

@@ -30,8 +30,8 @@ pub(super) enum Refusal {
     /// It said no.
     #[error("{message}")]
     Said { message: String, permanent: bool },
-    /// It said yes, and we say no.
-    #[error("{0}")]
+    /// Its protocol is not ours, whoever noticed.
+    #[error("{0}: rebuild the plugin with an SDK of this host's release")]
     Mismatch(String),
     /// It sent something else.
     #[error("it does not speak Nylon's handshake ({0}): is it a Nylon worker?")]

@@ -86,6 +86,8 @@ impl PluginSpec {
     }
 }
 
+/// How often the counters of a worker go into the telemetry segment.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// How long a polling side polls under policy `latency`, ns.
 const SPIN_NS: u32 = 50_000;
 
@@ -204,16 +206,17 @@ impl Keeper {
     /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
         let Worker { pid, pidfd, control, segments, lane } = worker;
-        let ended = tokio::select! {
-            _ = pidfd.readable() => None,
-            fault = lane.faulted() => {
-                tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
-                if let Fault::Violation(what) = &fault {
-                    self.plugin.board.violation(what);
+        let mut shown = tokio::time::interval(SHOW_EVERY);
+        let ended = loop {
+            tokio::select! {
+                _ = pidfd.readable() => break None,
+                fault = lane.faulted() => {
+                    tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
+                    break None;
                 }
-                None
+                _ = self.stop.changed() => break *self.stop.borrow(),
+                _ = shown.tick() => self.plugin.board.show(&lane),
             }
-            _ = self.stop.changed() => *self.stop.borrow(),
         };
         self.plugin.registry.remove(&lane);
         if let Some(grace) = ended {
@@ -227,6 +230,9 @@ impl Keeper {
         let exit = reap(&pidfd).await;
         segments.set_state(wire::STATE_CLOSED);
         self.plugin.board.add(&lane);
+        if let Some(Fault::Violation(what)) = lane.fault() {
+            self.plugin.board.violation(what);
+        }
         if ended.is_some() {
             lane.die(Fault::Stopped);
             self.plugin.board.stopped();
@@ -322,7 +328,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
                 let _ = reap(&pidfd).await;
             }
             let (why, permanent) = match failed {
-                Ok(Err(refusal)) => explain(&refusal, exited),
+                Ok(Err(refusal)) => explain(&refusal, exited, spec),
                 _ => (no_answer(spec), false),
             };
             return Err(StartError::Handshake { plugin: spec.name.clone(), why, permanent });
@@ -352,11 +358,12 @@ fn no_answer(spec: &PluginSpec) -> String {
 }
 
 /// What the operator reads when a handshake failed.
-fn explain(refusal: &Refusal, exited: Option<Exit>) -> (String, bool) {
+fn explain(refusal: &Refusal, exited: Option<Exit>, spec: &PluginSpec) -> (String, bool) {
     match (refusal, exited) {
         (Refusal::Closed, Some(exit)) => (
             format!(
-                "its program {exit} before shaking hands: is it a Nylon worker? A Go plugin's main must call sdk.Serve()"
+                "{} {exit} before shaking hands: is it a Nylon worker? A Go plugin's main must call sdk.Serve()",
+                spec.program.display(),
             ),
             false,
         ),

@@ -100,8 +100,9 @@ fn spawn(spec: &PluginSpec) -> io::Result<Process> {
         .fd_mappings(vec![FdMapping { parent_fd: theirs, child_fd: wire::FD_CONTROL }])
         .map_err(io::Error::other)?;
     let host = Pid::this();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed: `prctl`, `getppid` and `setrlimit` are
-    // plain system calls, nothing here allocates or locks, and the error made is one of raw numbers.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed: `prctl`, `getppid`, `setrlimit` and
+    // `close_range` are plain system calls, nothing here allocates or locks, and errors are made of raw numbers.
+    // `close_range` marks descriptors CLOEXEC and closes none, so what std still needs before exec stays open.
     #[allow(unsafe_code, reason = "the one block of this crate: between fork and exec")]
     unsafe {
         command.pre_exec(move || {
@@ -111,6 +112,13 @@ fn spawn(spec: &PluginSpec) -> io::Result<Process> {
                 return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
             }
             nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
+            // What the host itself inherited without CLOEXEC is none of a plugin's business. Old kernels: best effort.
+            nix::libc::syscall(
+                nix::libc::SYS_close_range,
+                wire::FD_CONTROL + 1,
+                nix::libc::c_uint::MAX,
+                nix::libc::CLOSE_RANGE_CLOEXEC,
+            );
             Ok(())
         });
     }

@@ -149,6 +149,15 @@ impl Board {
         self.change(|s| s.state = PluginState::Stopped);
     }
 
+    /// Shows the counters of `lane` in the telemetry segment, added to those of earlier workers.
+    pub(super) fn show(&self, lane: &Lane) {
+        if let Some((telemetry, index)) = &self.telemetry {
+            let mut status = self.lock().clone();
+            add_counters(&mut status, lane);
+            telemetry.store(*index, &row(&status));
+        }
+    }
+
     /// Keeps the counters of a lane that goes out of service.
     pub(super) fn add(&self, lane: &Lane) {
         self.change(|s| add_counters(s, lane));

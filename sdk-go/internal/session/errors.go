@@ -42,5 +42,6 @@ func (e *HostError) Is(target error) bool {
 func notOpen(sid uint32) error { return fmt.Errorf("session %d not open", sid) }
 
 func sendError(l *lane.Lane, f *lane.Frame, code uint32, text string) {
+	f.Kind = wire.KindError
 	l.Send(f, wire.AppendFault(nil, code, text), 0)
 }

@@ -126,8 +126,11 @@ func (inv *Invocation) answer(l *lane.Lane, f *lane.Frame) error {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	c := inv.callOf(f.Status)
-	if c == nil {
-		return fmt.Errorf("answer to call %d, which is not open", f.Status)
+	switch {
+	case f.Status > inv.lastNum:
+		return fmt.Errorf("answer to call %d, which was never made", f.Status)
+	case c == nil:
+		return nil // answered before
 	}
 	if c.method != f.Method {
 		return fmt.Errorf("answer of method %d to call %d", f.Method, f.Status)
@@ -168,28 +171,26 @@ func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 	if f.Flags&wire.FlagMore == 0 {
 		inv.end(c, nil)
 	}
-	total := inv.windowDue()
 	inv.cond.Broadcast()
 	inv.mu.Unlock()
-	inv.sendWindow(total)
+	inv.returnWindow(false)
 	return nil
 }
 
-// windowDue is the total to tell the host, or 0: it is told once per quarter of the window. The caller holds mu.
-func (inv *Invocation) windowDue() uint64 {
-	if inv.sent || inv.unacked < uint64(max(inv.Session.w.Window/4, 1)) {
-		return 0
+// returnWindow tells the host how much was taken: when it is a quarter of the window, or with all, anything.
+func (inv *Invocation) returnWindow(all bool) {
+	inv.windowMu.Lock() // totals leave in the order they were counted
+	defer inv.windowMu.Unlock()
+	inv.mu.Lock()
+	if inv.sent || inv.unacked == 0 || !all && inv.unacked < uint64(inv.Session.w.Window/4) {
+		inv.mu.Unlock()
+		return
 	}
 	total := inv.in.Give(inv.unacked)
 	inv.unacked = 0
-	return total
-}
-
-func (inv *Invocation) sendWindow(total uint64) {
-	if total != 0 {
-		f := inv.of(wire.KindWindow)
-		inv.Session.lane.Send(&f, wire.AppendWindowTotal(nil, total), 0)
-	}
+	inv.mu.Unlock()
+	f := inv.of(wire.KindWindow)
+	inv.Session.lane.Send(&f, wire.AppendWindowTotal(nil, total), 0)
 }
 
 // sendData sends b as pieces within the window; last says that nothing follows. It waits, without lane or mutex.
@@ -198,7 +199,8 @@ func (inv *Invocation) sendData(method uint32, b []byte, last bool) (int, error)
 	if s.w.Features&wire.FeatureStreams == 0 {
 		return 0, ErrNotNegotiated
 	}
-	piece := min(wire.LimitData, int(s.w.Window))
+	// Half a window: the host may hold back a part of what it took, and must never make us wait for it.
+	piece := max(1, min(wire.LimitData, int(s.w.Window/2)))
 	for n := 0; ; {
 		inv.mu.Lock()
 		size := min(piece, len(b)-n)
@@ -334,6 +336,7 @@ func (r *BodyReader) Read(p []byte) (int, error) {
 	for len(r.rest) == 0 && len(c.pieces) == 0 && !c.done && inv.alive() == nil {
 		inv.mu.Unlock()
 		inv.blocks()
+		inv.returnWindow(true) // nothing is held back from a host that may wait for it
 		inv.mu.Lock()
 		if len(c.pieces) == 0 && !c.done && inv.alive() == nil {
 			inv.wait()
@@ -345,7 +348,6 @@ func (r *BodyReader) Read(p []byte) (int, error) {
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	inv.unacked += uint64(n)
-	total := inv.windowDue()
 	if n == 0 {
 		switch {
 		case c.done && c.err == nil:
@@ -357,7 +359,7 @@ func (r *BodyReader) Read(p []byte) (int, error) {
 		}
 	}
 	inv.mu.Unlock()
-	inv.sendWindow(total)
+	inv.returnWindow(false)
 	return n, r.err
 }
 

@@ -21,6 +21,7 @@ type Invocation struct {
 	budget time.Duration // 0 = no limit
 	start  time.Time
 	step   wire.Step
+	keep   bool // the host may run this phase again in this session
 
 	mu       sync.Mutex
 	cond     sync.Cond  // a host call, a window or a cancellation moved
@@ -33,17 +34,19 @@ type Invocation struct {
 	failure  *HostError // turns the verdict into an ERROR
 	ctx      *phaseCtx
 
-	mut      wire.MutationWriter
-	mutBuf   [256]byte
-	response body // op 103
-	request  body // op 225
+	mut       wire.MutationWriter
+	mutBuf    [256]byte
+	committed []byte // the record, once it was sent
+	response  body   // op 103
+	request   body   // op 225
 
-	calls   []*hostCall
-	lastNum uint32
-	out     wire.Window // DATA we send
-	in      wire.Window // DATA we receive
-	unacked uint64      // bytes handed on of which the host was not told
-	waited  time.Duration
+	calls    []*hostCall
+	lastNum  uint32
+	out      wire.Window // DATA we send
+	in       wire.Window // DATA we receive
+	windowMu sync.Mutex  // orders WINDOW frames
+	unacked  uint64      // bytes handed on of which the host was not told
+	waited   time.Duration
 }
 
 type body struct {
@@ -66,6 +69,12 @@ func (inv *Invocation) alive() error {
 		return ErrFinished
 	}
 	return nil
+}
+
+func (inv *Invocation) cancelled() bool {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return inv.voided != 0
 }
 
 // Edit appends an entry to what the verdict will commit. After the verdict it does nothing.
@@ -117,7 +126,10 @@ func (inv *Invocation) startRecord() {
 
 // record is what was collected so far, nil when nothing was. The caller holds mu.
 func (inv *Invocation) record() ([]byte, error) {
-	if inv.mut.Count() == 0 {
+	switch {
+	case inv.sent:
+		return inv.committed, nil // on its way to the host, and written no more
+	case inv.mut.Count() == 0:
 		return nil, nil
 	}
 	return inv.mut.Finish()
@@ -184,6 +196,7 @@ func (inv *Invocation) Finish(method uint32) {
 		return
 	}
 	inv.done = true
+	inv.cond.Broadcast() // other goroutines of the handler that wait for the host wait no longer
 	if inv.streamed {
 		method = wire.MethodSetResponseStreamEnd
 	}
@@ -201,7 +214,6 @@ func (inv *Invocation) Finish(method uint32) {
 		}
 		return
 	}
-	inv.sent = true
 	var rec []byte
 	if !inv.streamed {
 		var err error
@@ -209,14 +221,15 @@ func (inv *Invocation) Finish(method uint32) {
 			failure = &HostError{wire.ErrorBadRecord, "the changes of one step: " + err.Error()}
 		}
 	}
+	inv.sent, inv.committed = true, rec
+	inv.cond.Broadcast()
 	inv.mu.Unlock()
 	f := inv.of(wire.KindReply)
 	if failure != nil {
-		inv.release()
-		sendError(inv.Session.lane, &f, failure.Code, failure.Text)
+		inv.sendError(failure.Code, failure.Text)
 		return
 	}
-	f.Method, f.Status = method, inv.Session.asked()
+	f.Method, f.Status = method, inv.asked()
 	inv.release()
 	if f.Status == 0 {
 		inv.Session.close()
@@ -264,9 +277,7 @@ func (inv *Invocation) fail(code uint32, text string) {
 	inv.done, inv.sent = true, true
 	inv.cond.Broadcast()
 	inv.mu.Unlock()
-	inv.release()
-	f := inv.of(wire.KindError)
-	sendError(inv.Session.lane, &f, code, text)
+	inv.sendError(code, text)
 }
 
 // returned notes that the handler came back.
@@ -320,9 +331,15 @@ func (inv *Invocation) claimLate() bool {
 }
 
 func (inv *Invocation) sendLate() {
+	inv.sendError(wire.ErrorLate, "the invocation was cancelled")
+}
+
+// sendError sends the final ERROR, which is also the end of the session: it says of no phase that it is wanted.
+func (inv *Invocation) sendError(code uint32, text string) {
 	inv.release()
+	inv.Session.close()
 	f := inv.of(wire.KindError)
-	sendError(inv.Session.lane, &f, wire.ErrorLate, "the invocation was cancelled")
+	sendError(inv.Session.lane, &f, code, text)
 }
 
 // release lets go of the slab slot, before the final frame allows the host to use it again.

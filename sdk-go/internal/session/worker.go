@@ -26,6 +26,7 @@ type Worker struct {
 	New      func(entry int) *Session
 	Fault    func(error)                 // a violation by the host; does not return in a real worker
 	Warn     func(msg string, kv ...any) // for the plugin's author
+	Panicked func(entry string, value any, stack []byte)
 
 	mu   sync.Mutex
 	open map[uint32]*Session

@@ -35,6 +35,9 @@ func (s *Segment) Close() {
 	}
 }
 
+// Bytes are n bytes at off, for tests and tools; slots and arenas go through Lane.
+func (s *Segment) Bytes(off, n int) []byte { return s.mem[off : off+n : off+n] }
+
 // U32 is the word at off, for sync/atomic.
 func (s *Segment) U32(off int) *uint32 {
 	_ = s.mem[off+3]

@@ -59,7 +59,6 @@ type hostLane struct {
 	own    *shm.Lane // in H
 	worker *shm.Lane // in P
 	frame  lane.Frame
-	armed  bool
 }
 
 // lastSid is shared by all hosts of the process, so that a sid names one session in all of them.
@@ -168,10 +167,13 @@ func (h *Host) pump() {
 	}
 }
 
-// poll arms every lane; true when one has a frame.
+// poll arms every lane; true when one has a frame. The worker's bell also says that there is space again.
 func (h *Host) poll() bool {
 	ready := h.closed.Load()
 	for _, l := range h.lanes {
+		if atomic.LoadUint32(l.own.SpaceWait)&1 == 1 {
+			h.bells.Space.Wake(l.worker.SpaceBell)
+		}
 		l.cons.Disarm()
 		ready = ready || l.cons.Ready()
 	}
@@ -217,6 +219,16 @@ func (h *Host) Ping(nonce uint32) {
 	h.lanes[0].prod.Send(&f, nil)
 }
 
+// rescueWatch starts watch unless it runs.
+func (h *Host) rescueWatch() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.watching {
+		h.watching = true
+		go h.watch()
+	}
+}
+
 // watch is the rescue bell: it runs while something is in flight and rings when frames stay untaken though the worker
 // is awake (SPEC.md 9.3).
 func (h *Host) watch() {
@@ -224,7 +236,8 @@ func (h *Host) watch() {
 	for {
 		time.Sleep(h.opt.Rescue)
 		h.mu.Lock()
-		idle := h.flying == 0 || h.closed.Load()
+		// A CANCEL may stand untaken when nothing is in flight any more: the handler it is for may hold the lane.
+		idle := h.closed.Load() || h.flying == 0 && h.allTaken()
 		if idle {
 			h.watching = false
 		}
@@ -245,6 +258,16 @@ func (h *Host) watch() {
 			h.bells.Rescue()
 		}
 	}
+}
+
+// allTaken says whether the worker has taken every frame.
+func (h *Host) allTaken() bool {
+	for _, l := range h.lanes {
+		if l.prod.Sent() > atomic.LoadUint64(l.worker.Stats[wire.StatTaken]) {
+			return false
+		}
+	}
+	return true
 }
 
 // violation is what the worker did wrong.

@@ -2,6 +2,7 @@ package testhost
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
@@ -59,6 +60,8 @@ type Invocation struct {
 	token  wire.Token
 	in     wire.Window // DATA from the worker
 	out    wire.Window // DATA to the worker
+	taken  uint64      // bytes handed on, not yet returned to the worker's window
+	winMu  sync.Mutex  // orders WINDOW frames
 	staged map[uint32][]byte
 	stream bool     // STREAM_HEADER came
 	queue  [][]byte // streamed pieces on their way to the client
@@ -118,12 +121,8 @@ func (h *Host) begin(step *Step) *Invocation {
 	h.gens[idx]++
 	inv.token = wire.Token{Idx: uint32(idx), Gen: h.gens[idx]}
 	h.flying++
-	start := !h.watching
-	h.watching = true
 	h.mu.Unlock()
-	if start {
-		go h.watch()
-	}
+	h.rescueWatch()
 	f := inv.frame(wire.KindCall)
 	if step.Open {
 		f.Flags = wire.FlagOpen
@@ -151,6 +150,7 @@ func (h *Host) Cancel(inv *Invocation, reason uint32) {
 	f := inv.frame(wire.KindCancel)
 	f.Status = reason
 	inv.lane.prod.Send(&f, nil)
+	h.rescueWatch()
 }
 
 // finish ends an invocation. The caller holds mu.
@@ -265,16 +265,26 @@ func (inv *Invocation) data(method uint32, piece []byte) error {
 		inv.staged = make(map[uint32][]byte)
 	}
 	inv.staged[method] = append(inv.staged[method], piece...)
-	total := inv.in.Give(uint64(len(piece)))
+	inv.taken += uint64(len(piece))
 	if uint64(len(inv.staged[method])) > h.opt.Staged {
 		h.finish(inv, Final{Fault: &Fault{wire.ErrorTooLarge, "staged body too large"}})
 		return nil
 	}
-	go inv.sendWindow(total)
+	go inv.returnWindow() // the pump never waits for space
 	return nil
 }
 
-func (inv *Invocation) sendWindow(total uint64) {
+func (inv *Invocation) returnWindow() {
+	inv.winMu.Lock()
+	defer inv.winMu.Unlock()
+	inv.host.mu.Lock()
+	if inv.over || inv.taken == 0 {
+		inv.host.mu.Unlock()
+		return
+	}
+	total := inv.in.Give(inv.taken)
+	inv.taken = 0
+	inv.host.mu.Unlock()
 	f := inv.frame(wire.KindWindow)
 	inv.lane.prod.Send(&f, wire.AppendWindowTotal(nil, total))
 }
@@ -306,9 +316,9 @@ func (inv *Invocation) client() {
 			h.Cancel(inv, wire.CancelClientGone)
 		}
 		h.mu.Lock()
-		if total := inv.in.Give(uint64(len(piece))); !inv.over {
+		if inv.taken += uint64(len(piece)); !inv.over {
 			h.mu.Unlock()
-			inv.sendWindow(total)
+			inv.returnWindow()
 			h.mu.Lock()
 		} else if gone != nil && inv.final.Fault == nil { // the stream had ended already
 			close(inv.done)
@@ -379,7 +389,7 @@ func (inv *Invocation) sendBody(method, num uint32, pieces [][]byte) {
 	var parts [][]byte
 	for _, p := range pieces {
 		for len(p) > 0 {
-			n := min(len(p), wire.LimitData, int(inv.host.opt.Window))
+			n := min(len(p), wire.LimitData, int(inv.host.opt.Window/2))
 			parts = append(parts, p[:n])
 			p = p[n:]
 		}

@@ -119,6 +119,8 @@ fn crash_loop_figures(gateway: &mut Gateway, kills: &[Kill], reports: &[Report])
     found.hold("the gateway runs".into(), gateway.running());
     let wrong = sum(&|r| r.unexplained().len());
     found.hold(format!("{wrong} of {sent} wrong"), wrong == 0);
+    let right = sum(&|r| r.right());
+    found.hold(format!("{right} right, 99 % wanted"), right * 100 >= sent * 99);
     let overdue = sum(&|r| r.overdue().len());
     found.hold(format!("{overdue} after the deadline + 100 ms"), overdue == 0);
     let lost = sum(&|r| r.refused());
