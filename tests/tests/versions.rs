@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use nylon_host::{Body, Client, Host, Item, PluginSpec, PluginState, StartError};
 use nylon_tests::watchdog;
 
+/// What to do about any mismatch.
+const REBUILD: &str = ": rebuild the plugin with an SDK of this host's release";
 const WORKER: &str = env!("CARGO_BIN_EXE_nylon-hostile-worker");
 
 fn spec(mode: &str) -> PluginSpec {
@@ -59,11 +61,11 @@ async fn a_minor_older_and_a_minor_newer_work() {
 #[tokio::test]
 async fn no_common_version_is_refused_with_both_ranges() {
     let _dog = watchdog(60);
-    let ranges = "plugin `p`: the host speaks ABI 1.0–1.1, the worker 2.0–2.0";
+    let ranges = &format!("plugin `p`: the host speaks ABI 1.0–1.1, the worker 2.0–2.0{REBUILD}");
     refused("major-newer", ranges, true).await;
     // Whoever of the two says no.
     refused("refuse-version", ranges, true).await;
-    let minors = "plugin `p`: the host speaks ABI 1.0–1.1, the worker 1.2–1.2";
+    let minors = &format!("plugin `p`: the host speaks ABI 1.0–1.1, the worker 1.2–1.2{REBUILD}");
     refused("minor-newer-only", minors, true).await;
 }
 
@@ -83,7 +85,7 @@ async fn a_mismatch_is_not_tried_again() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let status = status();
     assert_eq!((status.state, status.generation), (PluginState::Failed, 2), "{status:?}");
-    let reason = "plugin `p`: the host speaks ABI 1.0–1.1, the worker 2.0–2.0";
+    let reason = format!("plugin `p`: the host speaks ABI 1.0–1.1, the worker 2.0–2.0{REBUILD}");
     assert_eq!(status.last_end, reason);
     assert_eq!(ask(&host, "n").await.0, 503);
     host.stop(Duration::from_secs(2)).await;
@@ -97,16 +99,22 @@ async fn another_table_another_hello_another_feature() {
     assert!(layout.is_permanent(), "{text}");
     let rest = text.strip_prefix("plugin `p`: layout hash 0x").unwrap_or_else(|| panic!("{text}"));
     assert!(
-        rest.ends_with(": built from another wire table") && rest.contains(", not 0x"),
+        rest.ends_with(&format!(": built from another wire table{REBUILD}"))
+            && rest.contains(", not 0x"),
         "{text}"
     );
     let epoch = error(spec("epoch")).await;
     let text = epoch.to_string();
     assert!(epoch.is_permanent(), "{text}");
     assert!(text.starts_with("plugin `p`: epoch 0x"), "{text}");
-    assert!(text.ends_with(": the answer to another Hello"), "{text}");
-    refused("features", "plugin `p`: features 0x10000000000 were not offered", true).await;
-    refused("bad-header", "plugin `p`: segment header: magic", true).await;
+    assert!(text.ends_with(&format!(": the answer to another Hello{REBUILD}")), "{text}");
+    refused(
+        "features",
+        &format!("plugin `p`: features 0x10000000000 were not offered{REBUILD}"),
+        true,
+    )
+    .await;
+    refused("bad-header", &format!("plugin `p`: segment header: magic{REBUILD}"), true).await;
 }
 
 #[tokio::test]
