@@ -215,7 +215,7 @@ pub struct Worker {
 
 impl Worker {
     /// The next invocation; everything else is passed over.
-    pub fn next(&mut self) -> Result<Call> {
+    pub fn next_call(&mut self) -> Result<Call> {
         loop {
             let Some(frame) = self.take(None)? else { continue };
             if frame.kind == wire::KIND_PING {

@@ -182,7 +182,11 @@ fn death_of(pid: u32) -> JoinHandle<Option<u64>> {
 
 /// Waits until `bad` answers rightly again, through its failures.
 async fn serves_again(case: &Case) {
-    let end = Instant::now() + Duration::from_secs(15);
+    serves_within(case, Duration::from_secs(15)).await;
+}
+
+async fn serves_within(case: &Case, limit: Duration) {
+    let end = Instant::now() + limit;
     for n in 0.. {
         let nonce = format!("again-{n}");
         let answer = ask(&case.bad, "/again", &nonce).await;
@@ -390,9 +394,9 @@ rows! {
         ("record-large", Killed("record: mutation-too-large")),
     ];
     what_the_host_would_have_to_keep: 180 s, [
-        ("untaken", Killed("too many")),
+        ("untaken", Killed("too many faults")),
         ("finals-unread", Killed("duplicate answers")),
-        ("inbox-flood", Killed("too many")),
+        ("inbox-flood", Killed("frames of one invocation")),
     ];
     a_flood_does_not_stop_the_clock: 60 s, [("busy-forever", Status(504))];
 }
@@ -484,7 +488,8 @@ async fn ten_seconds_of_random_writes() {
         answer.expect("an answer, or an error in time");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    serves_again(&case).await;
+    // The last one may have overwritten its own sleep word and hang: it is retired once 65 of its handlers were late.
+    serves_within(&case, DEADLINE * 65 + Duration::from_secs(15)).await;
     let (sent, wrong) = good.end().await;
     let writes: u64 = case.logged("writes").iter().sum();
     let status = case.status();

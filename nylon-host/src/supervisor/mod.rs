@@ -311,7 +311,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         (host_bell.into(), worker_bell.into(), rescue_bell.into());
     let shaken = async {
         let sent = [&fds.host, &fds.worker, &host_bell, &worker_bell, &rescue_bell];
-        control.hello(&hello, sent).await.map_err(Refusal::Io)?;
+        control.greet(&hello, sent).await?;
         let (ok, minor) = control.hello_ok(&hello).await?;
         segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
         Ok::<_, Refusal>((ok, minor))

@@ -111,7 +111,7 @@ fn serve(mode: &str, mut worker: Worker) -> Outcome {
         scribble(worker.memory.clone(), seed, Duration::from_millis(350), until);
     }
     loop {
-        let call = worker.next()?;
+        let call = worker.next_call()?;
         match &*call.path {
             "/attack" if mode != "honest" => attack(mode, &mut worker, &call)?,
             "/slow" => slow(&mut worker, &call)?,

@@ -1,0 +1,15 @@
+module github.com/nylon-rs/nylon/examples/jwt/plugin
+
+go 1.26.0
+
+require (
+	github.com/golang-jwt/jwt/v5 v5.3.1
+	github.com/nylon-rs/nylon/sdk-go v0.0.0
+)
+
+require (
+	github.com/google/flatbuffers v25.12.19+incompatible // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/nylon-rs/nylon/sdk-go => ../../../sdk-go
