@@ -97,8 +97,8 @@ struct Line {
     case: Box<dyn Case>,
     round: Round,
     samples: Vec<u64>,
-    /// Rounds that count, and those that do not.
-    rounds: usize,
+    /// p50 of each round that counts.
+    medians: Vec<u64>,
     spoilt: usize,
 }
 
@@ -107,8 +107,10 @@ impl Line {
         let taken = self.case.round(&self.round).map_err(|e| format!("{}: {e}", self.name))?;
         match taken.spoilt {
             None => {
-                self.samples.extend(taken.samples);
-                self.rounds += 1;
+                let mut sorted = taken.samples;
+                sorted.sort_unstable();
+                self.medians.extend((!sorted.is_empty()).then(|| at(&sorted, 50)));
+                self.samples.extend(sorted);
             }
             Some(why) => {
                 eprintln!("{}: a round does not count: {why}", self.name);
@@ -116,6 +118,16 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    /// A virtual machine may move its CPUs under a run: one figure would then mix two machines.
+    fn warn_of_a_move(&self) {
+        let (Some(low), Some(high)) = (self.medians.iter().min(), self.medians.iter().max()) else {
+            return;
+        };
+        if self.name == self.limit && high > &(low * 2) {
+            eprintln!("{}: from {low} to {high} ns between rounds: CPUs moved", self.name);
+        }
     }
 }
 
@@ -141,7 +153,7 @@ pub(crate) fn run(quick: bool, json: Option<&Path>) -> Result<()> {
         case,
         round,
         samples: Vec::new(),
-        rounds: 0,
+        medians: Vec::new(),
         spoilt: 0,
     };
     let mut lines = [
@@ -155,7 +167,7 @@ pub(crate) fn run(quick: bool, json: Option<&Path>) -> Result<()> {
     report::facts(&cpus);
     // In turns, so that whatever else the machine does meets all rows alike.
     for _ in 0..rounds * 2 {
-        for line in lines.iter_mut().filter(|l| l.rounds < rounds) {
+        for line in lines.iter_mut().filter(|l| l.medians.len() < rounds) {
             line.round()?;
         }
     }
@@ -167,9 +179,13 @@ pub(crate) fn run(quick: bool, json: Option<&Path>) -> Result<()> {
             let found = line.samples.len();
             return Err(format!("{}: {found} samples in time, {wanted} wanted", line.name));
         }
+        line.warn_of_a_move();
         line.samples.sort_unstable();
         let p50 = at(&line.samples, 50);
         let limit = rows.iter().find(|r| r.case == line.limit).map_or(p50, |r| r.p50_ns);
+        if p50 < limit {
+            eprintln!("{}: faster than its limit: the machine changed under the run", line.name);
+        }
         rows.push(Row {
             case: line.name,
             p50_ns: p50,
