@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nylon_shm::{MappedRing, Memory as _, SegmentFds, Segments, futex};
 
 use crate::cpus::Cpus;
-use crate::roundtrip::{Case, Round};
+use crate::roundtrip::{Case, Round, Taken};
 use crate::worker::{self, Child};
 use crate::{Result, asleep};
 
@@ -45,7 +45,7 @@ impl FutexPair {
 }
 
 impl Case for FutexPair {
-    fn round(&mut self, round: &Round) -> Result<Vec<u64>> {
+    fn round(&mut self, round: &Round) -> Result<Taken> {
         let Self { down, up, count, .. } = self;
         let before = (asleep::waits(std::process::id()), asleep::waits(self.peer.pid()));
         let samples = round.take(|| {
@@ -61,8 +61,7 @@ impl Case for FutexPair {
                 }
             }
         })?;
-        round.check_asleep(samples.len(), before, self.peer.pid())?;
-        Ok(samples)
+        Ok(round.hold(samples, before, self.peer.pid()))
     }
 }
 

@@ -11,7 +11,7 @@ use nylon_shm::{Armed, Bell, Doorbell, HostEnd, Segments, WorkerBells};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::cpus::Cpus;
-use crate::roundtrip::{Case, Round};
+use crate::roundtrip::{Case, Round, Taken};
 use crate::worker::{self, Child};
 use crate::{Result, asleep};
 
@@ -90,11 +90,10 @@ impl Lane {
 }
 
 impl Case for Lane {
-    fn round(&mut self, round: &Round) -> Result<Vec<u64>> {
+    fn round(&mut self, round: &Round) -> Result<Taken> {
         let pid = self.worker.pid();
         let before = (asleep::waits(std::process::id()), asleep::waits(pid));
         let samples = round.take(|| self.call())?;
-        round.check_asleep(samples.len(), before, pid)?;
-        Ok(samples)
+        Ok(round.hold(samples, before, pid))
     }
 }

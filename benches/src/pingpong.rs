@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Result;
 use crate::cpus::Cpus;
-use crate::roundtrip::{Case, Round};
+use crate::roundtrip::{Case, Round, Taken};
 
 /// A word with its line, and the one the prefetcher pairs with it, to itself.
 #[repr(align(128))]
@@ -24,7 +24,7 @@ const STOP: u64 = u64::MAX;
 pub(crate) struct PingPong(pub(crate) Cpus);
 
 impl Case for PingPong {
-    fn round(&mut self, round: &Round) -> Result<Vec<u64>> {
+    fn round(&mut self, round: &Round) -> Result<Taken> {
         let court = Arc::new(Court::default());
         let theirs = court.clone();
         let peer = self.0.on_worker(|| std::thread::spawn(move || answer(&theirs)));
@@ -42,7 +42,7 @@ impl Case for PingPong {
         });
         court.ping.0.store(STOP, Ordering::Release);
         peer.join().map_err(|_| "the other thread panicked")?;
-        samples
+        Ok(Taken { samples: samples?, spoilt: None })
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Row {
     /// p50 of the row it is held against.
     pub(crate) limit_ns: u64,
     pub(crate) samples: usize,
+    /// Rounds that did not count.
+    pub(crate) spoilt: usize,
 }
 
 impl Row {
@@ -47,10 +49,14 @@ pub(crate) fn facts(cpus: &Cpus) {
 }
 
 pub(crate) fn table(rows: &[Row]) {
-    println!("{:<20} {:>10} {:>10} {:>8} {:>8}", "", "p50 ns", "p99 ns", "ratio", "samples");
+    println!(
+        "{:<20} {:>10} {:>10} {:>8} {:>8} {:>7}",
+        "", "p50 ns", "p99 ns", "ratio", "samples", "spoilt"
+    );
     for row in rows {
-        let Row { case, p50_ns, p99_ns, samples, .. } = row;
-        println!("{case:<20} {p50_ns:>10} {p99_ns:>10} {:>8.2} {samples:>8}", row.ratio());
+        let Row { case, p50_ns, p99_ns, samples, spoilt, .. } = row;
+        let ratio = row.ratio();
+        println!("{case:<20} {p50_ns:>10} {p99_ns:>10} {ratio:>8.2} {samples:>8} {spoilt:>7}");
     }
 }
 

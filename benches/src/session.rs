@@ -11,7 +11,7 @@ use nylon_host::{Body, Chain, Client, Host, Item, PluginSpec, WaitPolicy};
 use tokio::runtime::Runtime;
 
 use crate::cpus::Cpus;
-use crate::roundtrip::{Case, Round, WARM_UP, due, ns};
+use crate::roundtrip::{Case, Round, Taken, WARM_UP, due, ns};
 use crate::{Result, asleep};
 
 /// One host with a plugin for each policy.
@@ -65,7 +65,7 @@ impl Session {
 }
 
 impl Case for Session {
-    fn round(&mut self, round: &Round) -> Result<Vec<u64>> {
+    fn round(&mut self, round: &Round) -> Result<Taken> {
         let status = || self.all.host.status(self.name).unwrap_or_default();
         let before = status();
         let waits = (asleep::waits(std::process::id()), asleep::waits(before.pid));
@@ -80,8 +80,7 @@ impl Case for Session {
             return Err(format!("{asked} requests were {calls} calls: {after:?}"));
         }
         self.count = last;
-        round.check_asleep(samples.len(), waits, after.pid)?;
-        Ok(samples)
+        Ok(round.hold(samples, waits, after.pid))
     }
 }
 
