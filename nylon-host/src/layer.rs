@@ -141,7 +141,12 @@ where
             let answer = &mut behind;
             let response = chain.call(request, client, params, |r| answer.ask(inner, r)).await;
             match behind.failed {
-                Some(error) => Err(error),
+                Some(error) => {
+                    // Read to its end, or Logging would hear of a client that left.
+                    let mut unsent = response.into_body();
+                    while let Some(Ok(_)) = unsent.next().await {}
+                    Err(error)
+                }
                 None => Ok(with_extensions(response, behind.extensions)),
             }
         })
@@ -210,5 +215,91 @@ where
     match body {
         Some(body) if !body.is_end_stream() => Body::new(body),
         _ => Body::empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use http_body_util::BodyExt as _;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::host::Host;
+
+    /// Takes calls only on the value that was asked whether it is ready.
+    #[derive(Default)]
+    struct Strict(bool);
+
+    impl Clone for Strict {
+        fn clone(&self) -> Self {
+            Self(false)
+        }
+    }
+
+    impl Service<Request<Body>> for Strict {
+        type Response = Response<Body>;
+        type Error = &'static str;
+        type Future = std::future::Ready<Result<Response<Body>, &'static str>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            self.0 = true;
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let answer = mem::take(&mut self.0).then(|| Response::new(request.into_body()));
+            ready(answer.ok_or("called before it was ready"))
+        }
+    }
+
+    async fn layer() -> NylonLayer {
+        let host = Host::start(vec![]).await.expect("nothing to start");
+        NylonLayer::new(host.chain().build())
+    }
+
+    #[tokio::test]
+    async fn calls_the_value_that_was_ready() {
+        let mut service = layer().await.layer(Strict::default());
+        for _ in 0..3 {
+            std::future::poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut service, cx))
+                .await
+                .expect("always ready");
+            let body = http_body_util::Full::new(Bytes::from("hello"));
+            let response = service.call(Request::new(body)).await.expect("it was ready");
+            assert_eq!(response.into_body().collect().await.expect("whole").to_bytes(), "hello");
+        }
+        let second = service.call(Request::new(Body::empty())).await;
+        assert_eq!(second.expect_err("nobody asked"), "called before it was ready");
+    }
+
+    #[tokio::test]
+    async fn extensions_pass_both_ways() {
+        #[derive(Clone, Debug, PartialEq)]
+        struct Mark(u8);
+        let mut service = layer().await.layer(service_fn(async |request: Request<Body>| {
+            let mut response = Response::new(Body::empty());
+            let Some(Mark(n)) = request.extensions().get() else { return Err("no mark") };
+            response.extensions_mut().insert(Mark(n + 1));
+            Ok(response)
+        }));
+        let mut request = Request::new(Body::empty());
+        request.extensions_mut().insert(Mark(1));
+        let response = service.call(request).await.expect("marked");
+        assert_eq!(response.extensions().get(), Some(&Mark(2)));
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_extension_first() {
+        let here = Client { ip: [10, 0, 0, 1].into(), tls: true };
+        let found = Client { ip: [10, 0, 0, 2].into(), tls: false };
+        let mut extensions = Extensions::new();
+        assert!(client(&extensions, |_| None).ip.is_unspecified());
+        extensions.insert(found.ip);
+        let find: ClientFrom = |x| Some(Client { ip: *x.get()?, tls: false });
+        assert_eq!(client(&extensions, find), found);
+        extensions.insert(here);
+        assert_eq!(client(&extensions, find), here);
     }
 }

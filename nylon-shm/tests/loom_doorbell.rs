@@ -80,8 +80,8 @@ fn a_frame_wakes_the_sleeper() {
 /// Two sleeps in a row: the second epoch is rung for although the first one was.
 #[test]
 fn each_sleep_is_rung_for() {
-    // 4: unbounded it takes half a minute, and two sleeps have two windows on each side.
-    check(Some(4), || {
+    // 3: unbounded it takes half a minute, and the second sleep's window needs no more.
+    check(Some(3), || {
         let (mut producer, mut consumer) = Ring::ends(2, 512, 0, 0);
         let bells = Arc::new(Bells::default());
         let near = bells.clone();
@@ -145,7 +145,7 @@ fn an_edge_wakes_the_reactor() {
 /// One bell for a whole batch; the batch is larger than the ring, so it rings before it waits.
 #[test]
 fn a_batch_that_runs_out_of_space() {
-    // 3 as below.
+    // 3: one switch in each side's window, and one more to get the ring full.
     check(Some(3), || {
         let (mut producer, mut consumer) = Ring::ends(2, 512, 0, 0);
         let bells = Arc::new(Bells::default());
@@ -199,8 +199,8 @@ fn released_bytes_wake_the_producer() {
 /// that goes to sleep has released everything before it looks.
 #[test]
 fn a_lazy_release_is_not_lost() {
-    // 3: a lost wake needs one switch in each side's window, and one more to get there.
-    check(Some(3), || {
+    // 2: a lost wake needs one switch in each side's window.
+    check(Some(2), || {
         let (mut producer, mut consumer) = Ring::ends(8, 512, 8, 0);
         for n in 1..=8 {
             assert!(push(&mut producer, n, 8));
@@ -228,8 +228,8 @@ fn a_lazy_release_is_not_lost() {
 /// Both rings full, each side with one frame more to send: the host never blocks in a send, the worker may.
 #[test]
 fn both_sides_out_of_space() {
-    // 3 as above; four sleep words are in play and more would take minutes.
-    check(Some(3), || {
+    // 2 as above; four sleep words are in play and more would take minutes.
+    check(Some(2), || {
         let (mut host_down, mut worker_down) = Ring::ends(2, 512, 0, 0);
         let (mut worker_up, mut host_up) = Ring::ends(2, 512, 0, 0);
         for n in 1..=2 {

@@ -300,8 +300,11 @@ fn monitor(
             (last, since, base, late) = (found, now, starved(threads), Duration::ZERO);
             continue;
         }
-        let lost = (now - since).saturating_sub(late + (starved(threads).saturating_sub(base)));
-        if lost > LIMIT {
+        // A thread that waits for a CPU is not counted as starved until it got one; asleep, both of them, is.
+        let asleep =
+            threads.iter().all(|&pid| sleeps(pid)) || now - since > Duration::from_secs(20);
+        let lost = (now - since).saturating_sub(late + starved(threads).saturating_sub(base));
+        if asleep && lost > LIMIT && progress.load(Relaxed) == last {
             for (name, ring) in ["down", "up"].into_iter().zip(words) {
                 let words =
                     [ring.bell(), ring.wait(), ring.head(), ring.space_wait(), ring.space_bell()];
@@ -314,6 +317,13 @@ fn monitor(
             std::process::abort();
         }
     }
+}
+
+/// Whether the kernel says that thread `pid` of this process sleeps, or is gone.
+fn sleeps(pid: Pid) -> bool {
+    let path = format!("/proc/self/task/{}/stat", pid.as_raw_nonzero());
+    let stat = std::fs::read_to_string(path).unwrap_or_default();
+    !matches!(stat.rsplit(") ").next(), Some(rest) if rest.starts_with(['R', 'D']))
 }
 
 /// How long these threads have waited for a CPU, and the machine for its own.

@@ -260,7 +260,8 @@ fn check_kind(kind: u8, from: Side, host_calls: bool) -> Result<(), Violation> {
 
 fn check_flags(frame: &Frame, from: Side) -> Result<(), Violation> {
     let unknown = frame.flags & !wire::FLAG_KNOWN != 0;
-    let open = frame.has(wire::FLAG_OPEN) && !(from == Side::Host && frame.kind == wire::KIND_CALL);
+    let session = frame.flags & (wire::FLAG_OPEN | wire::FLAG_KEEP) != 0;
+    let open = session && !(from == Side::Host && frame.kind == wire::KIND_CALL);
     let more = frame.has(wire::FLAG_MORE) && frame.kind != wire::KIND_DATA;
     if unknown || open || more { Err(Violation::Flags(frame.flags)) } else { Ok(()) }
 }
@@ -314,7 +315,12 @@ fn check_from_host(frame: &Frame) -> Result<(), Violation> {
             error_len(frame)
         }
         wire::KIND_DATA => {
-            let bodies = [wire::METHOD_READ_REQUEST_FULL_BODY, wire::METHOD_STREAM_REQUEST_BODY];
+            let bodies = [
+                wire::METHOD_GET_PAYLOAD,
+                wire::METHOD_READ_RESPONSE_FULL_BODY,
+                wire::METHOD_READ_REQUEST_FULL_BODY,
+                wire::METHOD_STREAM_REQUEST_BODY,
+            ];
             one_of(frame.method, &bodies)?;
             call_number(frame)?;
             data_len(frame)

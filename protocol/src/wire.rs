@@ -156,8 +156,10 @@ pub const FLAG_MORE: u16 = 2;
 pub const FLAG_ONEWAY: u16 = 4;
 /// host CALL: opens the session named by sid
 pub const FLAG_OPEN: u16 = 8;
+/// host CALL: more of this phase may come in this session, so its answer does not end it
+pub const FLAG_KEEP: u16 = 16;
 /// all bits a minor of this major may set
-pub const FLAG_KNOWN: u16 = 15;
+pub const FLAG_KNOWN: u16 = 31;
 
 // Phases of a request (SPEC.md 5.1).
 /// method traffic

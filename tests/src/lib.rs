@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+pub mod attack;
 mod client;
 mod gateway;
 pub mod load;
@@ -25,6 +26,7 @@ mod site;
 mod temp;
 mod upstream;
 mod watchdog;
+pub mod worker;
 
 pub use client::{Answer, Client, raw};
 pub use gateway::Gateway;

@@ -111,6 +111,18 @@ async fn the_same_entry_twice_is_one_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_filter_twice_runs_twice_in_one_session() {
+    let _dog = watchdog(60);
+    let up = Upstream::start().await;
+    let site = Site::new().upstream("up", up.addr).plugin("probe");
+    let twice = [step("probe", "filter-counter"), step("probe", "filter-counter")];
+    let site = site.path("/text", "up", &twice);
+    let gateway = Gateway::start(&site).await;
+    let answer = Client::new(gateway.addr).get("/text").await;
+    assert_eq!(answer.header("x-runs"), "2", "neither skipped nor started anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_service_gets_the_request_filter_only() {
     let _dog = watchdog(60);
     let site = Site::new().plugin("probe");

@@ -73,7 +73,7 @@ fn go_code(root: &Path, flatc: &Path, schema: &str, package: &str) -> Result<()>
         let name = file.file_name().expect("a file has a name");
         fs::write(into.join(name), text).map_err(|e| e.to_string())?;
     }
-    Ok(())
+    process::show(Command::new("gofmt").arg("-w").arg(&into))
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

@@ -71,6 +71,8 @@ pub(super) struct PluginStep {
     pub(super) item: Item,
     /// Which of a request's sessions it uses: one for each pair of plugin and entry.
     pub(super) slot: usize,
+    /// Whether another item of the chain uses the same session.
+    pub(super) shared: bool,
 }
 
 impl PluginStep {
@@ -89,6 +91,9 @@ impl PluginStep {
     pub(super) fn judge(&self, phase: Phase, failure: Failure) -> Option<Failure> {
         let open = self.policy(phase).on_failure == OnFailure::Open;
         let about_plugin = !matches!(failure, Failure::ClientGone | Failure::BodyTooLarge(_));
+        if matches!(failure, Failure::Refused(_)) {
+            self.plugin.board.refused();
+        }
         if open && about_plugin {
             self.plugin.board.passed_open();
         }
@@ -176,7 +181,16 @@ impl ChainBuilder<'_> {
     }
 
     /// The chain.
-    pub fn build(self) -> Arc<Chain> {
+    pub fn build(mut self) -> Arc<Chain> {
+        let mut uses = vec![0; self.chain.slots];
+        let Chain { steps, service, .. } = &mut self.chain;
+        let middleware = steps.iter_mut().filter_map(|step| match step {
+            Step::Plugin(step) => Some(&mut **step),
+            _ => None,
+        });
+        let mut plugins: Vec<_> = middleware.chain(service).collect();
+        plugins.iter().for_each(|step| uses[step.slot] += 1);
+        plugins.iter_mut().for_each(|step| step.shared = uses[step.slot] > 1);
         Arc::new(self.chain)
     }
 
@@ -189,6 +203,6 @@ impl ChainBuilder<'_> {
             self.pairs.len() - 1
         });
         self.chain.slots = self.pairs.len();
-        Ok(PluginStep { plugin, item, slot })
+        Ok(PluginStep { plugin, item, slot, shared: false })
     }
 }

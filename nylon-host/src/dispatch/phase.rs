@@ -81,6 +81,7 @@ impl Exchange {
             head: head.as_deref(),
             piece: extra.piece,
             stats: extra.stats.then(|| (self.sent, self.duration_ms(), error.as_str())),
+            keep: step.shared,
         };
         let budget = step.policy(phase).timeout;
         let minor = guard.lane().identity.minor;

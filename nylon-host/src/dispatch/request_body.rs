@@ -140,6 +140,7 @@ impl Filter {
             head: None,
             piece: Some((piece, last)),
             stats: None,
+            keep: false,
         };
         let mut invocation =
             Invocation::begin(guard, Phase::RequestBodyFilter, budget, &parts).await?;

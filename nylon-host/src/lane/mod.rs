@@ -6,6 +6,8 @@
 mod reactor;
 mod registry;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::HashMap;
@@ -85,6 +87,8 @@ pub(crate) struct Lane {
     writer: Mutex<Writer>,
     up: Mutex<Consumer<MappedRing>>,
     waker: WorkerWaker,
+    /// N of either ring.
+    slots: u32,
     /// How long a caller polls before it sleeps; zero but under policy `latency`.
     spin: Duration,
     /// Set while a polling caller keeps the lane disarmed.
@@ -119,7 +123,8 @@ impl Lane {
             credits: Semaphore::new(credits as usize),
             waiting: AtomicU64::new(0),
             table: Mutex::new(Table::new(credits, window)),
-            writer: Mutex::new(Writer::new(end.down)),
+            writer: Mutex::new(Writer::new(end.down, backlog_max(credits, window))),
+            slots,
             up: Mutex::new(end.up),
             waker: end.waker,
             spin,
@@ -169,12 +174,12 @@ impl Lane {
             permit.forget();
             return Ok(());
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let place = Place(&self.waiting);
+        if place.0.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             return Err(Failure::Busy);
         }
         let permit = tokio::time::timeout(budget.min(CREDIT_WAIT), self.credits.acquire()).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        drop(place);
         match permit {
             Ok(Ok(permit)) => {
                 permit.forget();
@@ -368,7 +373,12 @@ impl Lane {
         let mut payload = Vec::new();
         if !matches!(self.fault.get(), Some(Fault::Violation(_))) {
             let mut up = lock(&self.up);
-            while let Ok(true) = self.take_one(&mut up, &mut payload) {}
+            // A child it left behind may still write: one ring's worth, not for as long as there is something.
+            for _ in 0..self.slots {
+                if !matches!(self.take_one(&mut up, &mut payload), Ok(true)) {
+                    break;
+                }
+            }
         }
         self.report(how);
         self.credits.close();
@@ -390,6 +400,21 @@ impl Lane {
     fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.table)
     }
+}
+
+/// A place among those who wait for a credit. Given back on drop: a client may leave while it waits.
+struct Place<'l>(&'l AtomicU64);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that may wait for room towards a worker: for each credit its step, a window of DATA, and the answers to CALLs.
+fn backlog_max(credits: u32, window: u32) -> usize {
+    let each = (1 + wire::LIMIT_HOST_CALLS) * wire::LIMIT_RECORD + window as usize;
+    credits as usize * each
 }
 
 /// Locks; a panic elsewhere does not poison what we keep consistent ourselves.

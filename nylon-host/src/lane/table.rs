@@ -21,6 +21,8 @@ pub(crate) struct Inbound {
 struct Slot {
     /// What a frame's token is held to.
     issued: Issued,
+    /// Its final frame has come; what follows is dropped.
+    finished: bool,
     /// CALLs of the worker not answered yet.
     calls: usize,
     /// DATA of the worker.
@@ -28,13 +30,28 @@ struct Slot {
     /// DATA to the worker.
     down: Window,
     inbox: VecDeque<Inbound>,
+    /// Payload bytes in the inbox that no window counts.
+    queued: usize,
     waker: Option<Waker>,
 }
 
 impl Slot {
     fn new(issued: Issued, window: u32) -> Self {
         let (up, down) = (Window::new(window), Window::new(window));
-        Self { issued, calls: 0, up, down, inbox: VecDeque::new(), waker: None }
+        let inbox = VecDeque::new();
+        Self { issued, finished: false, calls: 0, up, down, inbox, queued: 0, waker: None }
+    }
+
+    /// Queues a frame, within what an invocation may have waiting while its task waits for a client.
+    fn push(&mut self, frame: Frame, payload: &[u8]) -> Result<(), Violation> {
+        if frame.kind != wire::KIND_DATA {
+            self.queued += payload.len();
+        }
+        if self.inbox.len() >= INBOX_FRAMES || self.queued > INBOX_BYTES {
+            return Err(Violation::Budget("frames of one invocation"));
+        }
+        self.inbox.push_back(Inbound { frame, payload: payload.to_vec() });
+        Ok(())
     }
 }
 
@@ -57,7 +74,7 @@ pub(crate) struct Table {
     window: u32,
     /// Cancelled invocations whose one final frame is still to come.
     unanswered: usize,
-    /// Final frames nobody was waiting for, since `duplicates_since`.
+    /// Frames after an invocation's final one, since `duplicates_since`.
     duplicates: u32,
     duplicates_since: Option<Instant>,
     dead: bool,
@@ -67,8 +84,12 @@ pub(crate) struct Table {
 const NEVER: Issued = Issued { generation: 0, live: false, sid: 0, phase: 0 };
 /// CALLs one invocation may have open before it is a flood.
 const CALLS_MAX: usize = 1024;
-/// Answers nobody asked for that are tolerated a minute (HARDENING row 15).
+/// Frames after the final one that are tolerated a minute (HARDENING row 15).
 const DUPLICATES_PER_MINUTE: u32 = 100;
+/// Frames one invocation may have waiting. DATA is joined and CALLs are counted, so an honest one stays far below.
+const INBOX_FRAMES: usize = 4096;
+/// Bytes of records one invocation may have waiting: a commit and a final frame, and room to spare.
+const INBOX_BYTES: usize = 4 * wire::LIMIT_RECORD;
 /// DATA frames are joined in an inbox up to this many bytes, so that a flood of tiny ones costs no memory.
 const JOIN_UP_TO: usize = 64 * 1024;
 
@@ -123,7 +144,9 @@ impl Table {
         let Some(slot) = self.current(token) else { return };
         slot.issued.live = false;
         slot.waker = None;
-        slot.inbox.clear();
+        slot.inbox = VecDeque::new();
+        // Its final frame may have come in the very moment it was cancelled: then none is to come.
+        let answered = answered || slot.finished;
         self.free.push(token.idx);
         if !answered {
             self.unanswered += 1;
@@ -143,6 +166,9 @@ impl Table {
     pub(crate) fn take(&mut self, token: Token, waker: &Waker) -> Option<Inbound> {
         let slot = self.current(token)?;
         let next = slot.inbox.pop_front();
+        if let Some(inbound) = next.as_ref().filter(|i| i.frame.kind != wire::KIND_DATA) {
+            slot.queued -= inbound.payload.len();
+        }
         if next.is_none() && !slot.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
             slot.waker = Some(waker.clone());
         }
@@ -195,10 +221,13 @@ impl Table {
     ) -> Result<Delivery, Violation> {
         let slot = self.slots.get_mut(frame.call_idx as usize);
         let issued = slot.as_ref().map(|slot| slot.issued);
-        let (Verdict::Current, Some(slot)) = (check::check_token(&frame, issued)?, slot) else {
+        let (Verdict::Current, Some(slot @ Slot { finished: false, .. })) =
+            (check::check_token(&frame, issued)?, slot)
+        else {
             return self.late(&frame, now);
         };
         match frame.kind {
+            wire::KIND_REPLY | wire::KIND_ERROR => slot.finished = true,
             wire::KIND_DATA => {
                 slot.up.take(frame.len)?;
                 if let Some(last) = slot.inbox.back_mut()
@@ -212,7 +241,10 @@ impl Table {
                 }
             }
             wire::KIND_WINDOW => {
-                slot.down.on_total(check::window_total(payload)?)?;
+                let freed = slot.down.on_total(check::window_total(payload)?)?;
+                if freed == 0 {
+                    return Ok(Delivery::Delivered(None));
+                }
                 if slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW) {
                     return Ok(Delivery::Delivered(slot.waker.take()));
                 }
@@ -225,18 +257,24 @@ impl Table {
             }
             _ => {}
         }
-        slot.inbox.push_back(Inbound { frame, payload: payload.to_vec() });
+        slot.push(frame, payload)?;
         Ok(Delivery::Delivered(slot.waker.take()))
     }
 
-    /// A frame of an invocation that is over: the one late answer of a cancelled one, or a duplicate.
+    /// A frame of an invocation that is over: the one late answer of a cancelled one, what crossed with its CANCEL, or
+    /// what an answered one must not send any more.
     fn late(&mut self, frame: &Frame, now: Instant) -> Result<Delivery, Violation> {
-        if !matches!(frame.kind, wire::KIND_REPLY | wire::KIND_ERROR) {
-            return Ok(Delivery::Late);
-        }
-        if self.unanswered > 0 {
-            self.unanswered -= 1;
-            return Ok(Delivery::Late);
+        let slot = self.slots.get(frame.call_idx as usize);
+        let answered = slot.is_some_and(|s| s.finished && s.issued.generation == frame.call_gen);
+        match frame.kind {
+            wire::KIND_REPLY | wire::KIND_ERROR if !answered && self.unanswered > 0 => {
+                self.unanswered -= 1;
+                return Ok(Delivery::Late);
+            }
+            wire::KIND_REPLY | wire::KIND_ERROR => {}
+            wire::KIND_DATA | wire::KIND_CALL if answered => {}
+            // A handler may go on reading after its end.
+            _ => return Ok(Delivery::Late),
         }
         let minute = Duration::from_secs(60);
         if self.duplicates_since.is_none_or(|since| now - since > minute) {
@@ -256,3 +294,7 @@ impl Table {
             .filter(|s| s.issued.live && s.issued.generation == token.generation)
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -2,23 +2,27 @@
 
 use std::collections::VecDeque;
 
-use nylon_protocol::{Frame, Violation};
+use nylon_protocol::{Frame, Violation, wire};
 use nylon_shm::{MappedRing, Producer, PushError, WorkerWaker};
 
 /// Frames down to one worker.
 ///
-/// What does not fit waits here, in order. That is bounded by the lane's credits, the answers to open CALLs and the
-/// windows of the invocations: nobody sends more than those allow.
+/// What does not fit waits here, in order, up to a bound. An honest worker keeps below it even when it sleeps: credits,
+/// windows and the answers to open CALLs see to that. One that asks and asks and takes no answer does not.
 #[derive(Debug)]
 pub(crate) struct Writer {
     down: Producer<MappedRing>,
     backlog: VecDeque<(Frame, Vec<u8>)>,
+    /// Bytes the backlog holds, 0 ..= limit.
+    waiting: usize,
+    limit: usize,
     sent: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(down: Producer<MappedRing>) -> Self {
-        Self { down, backlog: VecDeque::new(), sent: 0 }
+    /// At most `limit` bytes wait for room.
+    pub(crate) fn new(down: Producer<MappedRing>, limit: usize) -> Self {
+        Self { down, backlog: VecDeque::new(), waiting: 0, limit, sent: 0 }
     }
 
     /// Publishes `frame` and wakes the worker if it sleeps, or queues the frame behind those that wait for room.
@@ -42,6 +46,11 @@ impl Writer {
                 }
             }
         }
+        self.waiting += cost(payload);
+        if self.waiting > self.limit {
+            self.waiting -= cost(payload);
+            return Err(Violation::Budget("frames it does not take"));
+        }
         self.backlog.push_back((*frame, payload.to_vec()));
         self.flush(waker)
     }
@@ -51,6 +60,7 @@ impl Writer {
         while let Some((frame, payload)) = self.backlog.front() {
             match self.down.push(frame, payload) {
                 Ok(()) => {
+                    self.waiting -= cost(payload);
                     self.backlog.pop_front();
                     self.sent += 1;
                 }
@@ -68,6 +78,7 @@ impl Writer {
                 }
                 Err(PushError::Peer(v)) => return Err(v),
                 Err(PushError::TooLarge(_)) => {
+                    self.waiting -= cost(payload);
                     self.backlog.pop_front();
                 }
             }
@@ -94,4 +105,9 @@ impl Writer {
             tracing::warn!(error = %e, "cannot ring the worker");
         }
     }
+}
+
+/// Bytes a waiting frame takes.
+fn cost(payload: &[u8]) -> usize {
+    wire::SIZE_SLOT + payload.len()
 }

@@ -76,6 +76,8 @@ pub(crate) enum Action {
     Staged(u32, usize),
     /// The host does not know the method of this call: say so, and fail the session.
     Unknown(HostCall),
+    /// The time was up before this came: void the invocation.
+    Late,
     /// Void the invocation and fail with this.
     Abort(Failure),
     /// The worker broke the protocol.
@@ -127,6 +129,11 @@ impl Machine {
     /// What a frame of the worker, already known to be this invocation's, means.
     pub(crate) fn on_frame(&mut self, inbound: Inbound, now: Instant) -> Action {
         let Inbound { frame, payload } = inbound;
+        let last = matches!(frame.kind, wire::KIND_REPLY | wire::KIND_ERROR);
+        if !last && self.deadline().is_some_and(|at| at <= now) {
+            // Whoever always has one more frame would never be late.
+            return Action::Late;
+        }
         match frame.kind {
             wire::KIND_REPLY => self.on_final(frame.method, frame.status, payload),
             wire::KIND_ERROR => match Fault::parse(&payload) {
@@ -220,6 +227,7 @@ fn failure(fault: &Fault<'_>) -> Failure {
     let text = String::from_utf8_lossy(fault.text).into_owned();
     match fault.code {
         wire::ERROR_UNKNOWN_ENTRY => Failure::UnknownEntry(text),
+        wire::ERROR_TOO_LARGE => Failure::BodyTooLarge(wire::LIMIT_RAW_BODY),
         _ => Failure::Panicked(text),
     }
 }

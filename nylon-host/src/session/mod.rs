@@ -55,6 +55,8 @@ pub(crate) struct Step<'a> {
     pub(crate) piece: Option<(&'a [u8], bool)>,
     /// Bytes sent, duration in ms, error text.
     pub(crate) stats: Option<(u64, u64, &'a str)>,
+    /// Whether this phase will run in this session again (SPEC.md 5.4).
+    pub(crate) keep: bool,
 }
 
 /// One request in one entry of one worker. Closed on both sides when dropped.
@@ -152,6 +154,9 @@ impl Invocation {
         if !session.opened {
             frame = frame.flags(wire::FLAG_OPEN);
         }
+        if step.keep {
+            frame = frame.flags(wire::FLAG_KEEP);
+        }
         let mut record = Vec::with_capacity(1024);
         if write_step(&mut record, (!session.opened).then_some(session.entry), step).is_err() {
             lane.end(token, true);
@@ -178,12 +183,16 @@ impl Invocation {
                     self.finish(wants);
                     return result.map(|(verdict, commit)| Event::Done(verdict, commit));
                 }
-                Action::Staged(method, bytes) => self.give_back_as(method, bytes),
                 Action::Unknown(call) => {
                     self.refuse(&call, wire::ERROR_UNKNOWN_METHOD, "unknown method");
                     self.cancel(wire::CANCEL_SHUTDOWN);
                     return Err(Failure::UnknownMethod(call.method));
                 }
+                Action::Staged(method, bytes) => {
+                    self.give_back_as(method, bytes);
+                    tokio::task::coop::consume_budget().await;
+                }
+                Action::Late => return Err(self.late()),
                 Action::Abort(failure) => {
                     self.cancel(wire::CANCEL_SHUTDOWN);
                     return Err(failure);
@@ -205,14 +214,16 @@ impl Invocation {
             None => frame.await,
             Some(at) => match tokio::time::timeout_at(at.into(), frame).await {
                 Ok(result) => result,
-                Err(_) => {
-                    lane.counters.deadlines.fetch_add(1, Ordering::Relaxed);
-                    self.cancel(wire::CANCEL_DEADLINE);
-                    return Err(Failure::Late);
-                }
+                Err(_) => return Err(self.late()),
             },
         };
         result.inspect_err(|_| self.cancel(wire::CANCEL_SHUTDOWN))
+    }
+
+    fn late(&mut self) -> Failure {
+        self.session.lane.counters.deadlines.fetch_add(1, Ordering::Relaxed);
+        self.cancel(wire::CANCEL_DEADLINE);
+        Failure::Late
     }
 
     /// The host works for the handler: its time stands still until [`Self::resume`].

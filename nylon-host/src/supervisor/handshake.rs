@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nylon_protocol::handshake::{Control, Hello, HelloOk, Mismatch};
+use nylon_protocol::handshake::{Control, Hello, HelloOk, Refuse, is_permanent, negotiate};
 use nylon_protocol::wire;
 use nylon_shm::segment::sealed_bytes;
 use tokio::io::Interest;
@@ -49,8 +49,16 @@ impl ControlSocket {
         Ok(Self { fd: readiness::watch(fd, Interest::READABLE | Interest::WRITABLE)? })
     }
 
+    /// Sends Hello with its descriptors; a worker that is gone already is [`Refusal::Closed`].
+    pub(super) async fn greet(&self, hello: &Hello, fds: [&OwnedFd; 5]) -> Result<(), Refusal> {
+        match self.hello(hello, fds).await {
+            Err(e) if is_gone(&e) => Err(Refusal::Closed),
+            sent => Ok(sent?),
+        }
+    }
+
     /// Sends Hello with the descriptors {H, P, host bell, worker bell, rescue bell}.
-    pub(super) async fn hello(&self, hello: &Hello, fds: [&OwnedFd; 5]) -> io::Result<()> {
+    async fn hello(&self, hello: &Hello, fds: [&OwnedFd; 5]) -> io::Result<()> {
         let body = Control::Hello(hello.clone()).encode();
         let mut raw: Vec<RawFd> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
         if body.len() <= wire::LIMIT_HELLO {
@@ -69,14 +77,7 @@ impl ControlSocket {
                 Ok(minor) => Ok((ok, minor)),
                 Err(reason) => Err(Refusal::Mismatch(reason.to_string())),
             },
-            Some(Ok(Control::Refuse(refuse))) if refuse.code == wire::REFUSE_VERSION => {
-                let mismatch = Mismatch { host: hello.versions, worker: refuse.versions };
-                Err(Refusal::Mismatch(mismatch.to_string()))
-            }
-            Some(Ok(Control::Refuse(refuse))) => {
-                let permanent = nylon_protocol::handshake::is_permanent(refuse.code);
-                Err(Refusal::Said { message: refuse.message, permanent })
-            }
+            Some(Ok(Control::Refuse(refuse))) => Err(refused(hello, &refuse)),
             Some(Ok(_)) => Err(Refusal::Junk("an unexpected message".into())),
             Some(Err(violation)) => Err(Refusal::Junk(violation.to_string())),
         }
@@ -99,7 +100,7 @@ impl ControlSocket {
         match read {
             Ok(0) => Ok(None),
             Ok(n) => Ok(Some(Control::decode(&buffer[..n]))),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(e) if is_gone(&e) => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -121,4 +122,32 @@ impl ControlSocket {
             .await?;
         Ok(())
     }
+}
+
+/// Whether the other end is closed: a program that ends at once may be gone before Hello is sent.
+fn is_gone(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// What a worker that says no is quoted with: for a version both ranges, else its own words.
+fn refused(hello: &Hello, refuse: &Refuse) -> Refusal {
+    if refuse.code == wire::REFUSE_VERSION
+        && let Err(mismatch) = negotiate(hello.versions, refuse.versions)
+    {
+        return Refusal::Mismatch(mismatch.to_string());
+    }
+    Refusal::Said { message: printable(&refuse.message), permanent: is_permanent(refuse.code) }
+}
+
+/// A worker's words as one line of bounded length, control characters made visible.
+fn printable(text: &str) -> String {
+    let mut out = String::new();
+    for c in text[..text.floor_char_boundary(wire::LIMIT_ERROR_TEXT)].chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }

@@ -169,6 +169,8 @@ impl Keeper {
             let generation = board.starting();
             let lived = match start(&self.plugin, &self.spawner, generation).await {
                 Ok(worker) => {
+                    // In service before anybody is told: who waits for "ready" sends at once.
+                    self.plugin.registry.add(worker.lane.clone());
                     board.ready(worker.pid);
                     tracing::info!(plugin = %self.plugin.spec.name, pid = worker.pid, generation, "ready");
                     if let Some(ready) = ready.take() {
@@ -201,10 +203,9 @@ impl Keeper {
         }
     }
 
-    /// Serves with a ready worker until it is gone; true when the host stops.
+    /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
         let Worker { pid, pidfd, control, segments, lane } = worker;
-        self.plugin.registry.add(lane.clone());
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let ended = loop {
             tokio::select! {
@@ -229,8 +230,8 @@ impl Keeper {
         let exit = reap(&pidfd).await;
         segments.set_state(wire::STATE_CLOSED);
         self.plugin.board.add(&lane);
-        if matches!(lane.fault(), Some(Fault::Violation(_))) {
-            self.plugin.board.violation();
+        if let Some(Fault::Violation(what)) = lane.fault() {
+            self.plugin.board.violation(what);
         }
         if ended.is_some() {
             lane.die(Fault::Stopped);
@@ -310,7 +311,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         (host_bell.into(), worker_bell.into(), rescue_bell.into());
     let shaken = async {
         let sent = [&fds.host, &fds.worker, &host_bell, &worker_bell, &rescue_bell];
-        control.hello(&hello, sent).await.map_err(Refusal::Io)?;
+        control.greet(&hello, sent).await?;
         let (ok, minor) = control.hello_ok(&hello).await?;
         segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
         Ok::<_, Refusal>((ok, minor))

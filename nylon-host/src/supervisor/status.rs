@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nylon_protocol::Violation;
 use nylon_shm::telemetry::{Row, Telemetry};
 
 use crate::lane::Lane;
@@ -41,6 +42,8 @@ pub struct PluginStatus {
     pub crashes: u64,
     /// Of those: protocol violations.
     pub violations: u64,
+    /// What the last of those was, and by which rule.
+    pub last_violation: String,
     /// How the last worker ended, or why it could not be started.
     pub last_end: String,
     /// Frames sent down.
@@ -61,6 +64,8 @@ pub struct PluginStatus {
     pub sessions: usize,
     /// Handlers running now.
     pub in_flight: usize,
+    /// Results refused as a whole: what they asked for is not allowed.
+    pub refused: u64,
     /// Failures let pass by `on_failure: open`.
     pub passed_open: u64,
 }
@@ -129,8 +134,15 @@ impl Board {
         self.change(|s| s.passed_open += 1);
     }
 
-    pub(super) fn violation(&self) {
-        self.change(|s| s.violations += 1);
+    pub(crate) fn refused(&self) {
+        self.change(|s| s.refused += 1);
+    }
+
+    pub(super) fn violation(&self, what: &Violation) {
+        self.change(|s| {
+            s.violations += 1;
+            s.last_violation = what.to_string();
+        });
     }
 
     pub(super) fn stopped(&self) {
@@ -173,7 +185,9 @@ fn add_counters(status: &mut PluginStatus, lane: &Lane) {
     status.deadlines += counters.deadlines.load(Ordering::Relaxed);
     status.late += counters.late.load(Ordering::Relaxed);
     status.rescues += counters.rescues.load(Ordering::Relaxed);
-    status.handovers += lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
+    // The worker wrote it and may write anything.
+    let handovers = lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
+    status.handovers = status.handovers.saturating_add(handovers);
 }
 
 fn row(status: &PluginStatus) -> Row {

@@ -85,7 +85,11 @@ fn frames() -> Vec<Named> {
                 false,
             ),
         ),
-        ("flags-unknown", w("bit 4", inline(reply().flags(16), b""), "flags")),
+        ("flags-unknown", w("bit 5", inline(reply().flags(32), b""), "flags")),
+        (
+            "flags-keep-from-worker",
+            w("only a host keeps a session", inline(call().flags(FLAG_KEEP), b""), "flags"),
+        ),
         (
             "flags-open-from-worker",
             w("only a host opens a session", inline(call().flags(FLAG_OPEN), b""), "flags"),

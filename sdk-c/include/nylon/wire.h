@@ -90,7 +90,8 @@
 #define NYLON_FLAG_MORE 2 /* DATA: more pieces follow */
 #define NYLON_FLAG_ONEWAY 4 /* no answer is expected */
 #define NYLON_FLAG_OPEN 8 /* host CALL: opens the session named by sid */
-#define NYLON_FLAG_KNOWN 15 /* all bits a minor of this major may set */
+#define NYLON_FLAG_KEEP 16 /* host CALL: more of this phase may come in this session, so its answer does not end it */
+#define NYLON_FLAG_KNOWN 31 /* all bits a minor of this major may set */
 
 /* Phases of a request (SPEC.md 5.1). */
 #define NYLON_PHASE_NONE 0 /* method traffic */

@@ -21,6 +21,7 @@ type Invocation struct {
 	budget time.Duration // 0 = no limit
 	start  time.Time
 	step   wire.Step
+	keep   bool // the host may run this phase again in this session
 
 	mu       sync.Mutex
 	cond     sync.Cond  // a host call, a window or a cancellation moved
@@ -228,7 +229,7 @@ func (inv *Invocation) Finish(method uint32) {
 		inv.sendError(failure.Code, failure.Text)
 		return
 	}
-	f.Method, f.Status = method, inv.Session.asked()
+	f.Method, f.Status = method, inv.asked()
 	inv.release()
 	if f.Status == 0 {
 		inv.Session.close()

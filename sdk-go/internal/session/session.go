@@ -68,10 +68,11 @@ func (s *Session) Current() *Invocation {
 	return s.current
 }
 
-// asked is the set of phases the session wants from now on. A session that has only a request filter is over with it.
-func (s *Session) asked() uint32 {
-	w := s.wants.Load()
-	if w == 1<<wire.PhaseRequestFilter {
+// asked is the set of phases the session wants from now on. A session that has only a request filter is over with it,
+// unless the host said that another item of the request will run it again.
+func (inv *Invocation) asked() uint32 {
+	w := inv.Session.wants.Load()
+	if w == 1<<wire.PhaseRequestFilter && !inv.keep {
 		return 0
 	}
 	return w
@@ -144,7 +145,7 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 	inv := s.Owner.NewCall()
 	inv.Session, inv.token, inv.Phase, inv.slot, inv.running = s, f.Token(), f.Phase, at, true
 	inv.cond.L = &inv.mu
-	inv.step = step
+	inv.step, inv.keep = step, f.Flags&wire.FlagKeep != 0
 	inv.out, inv.in = wire.NewWindow(w.Window), wire.NewWindow(w.Window)
 	if f.Status != 0 {
 		inv.budget, inv.start = time.Duration(f.Status)*time.Millisecond, time.Now()

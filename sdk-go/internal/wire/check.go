@@ -26,7 +26,7 @@ func CheckFrame(f *Frame, from Side, ctx FrameContext) error {
 		return violate("kind", "%d", f.Kind)
 	}
 	unknown := f.Flags&^FlagKnown != 0
-	open := f.Has(FlagOpen) && (from != SideHost || f.Kind != KindCall)
+	open := f.Flags&(FlagOpen|FlagKeep) != 0 && (from != SideHost || f.Kind != KindCall)
 	more := f.Has(FlagMore) && f.Kind != KindData
 	if unknown || open || more {
 		return violate("flags", "%#04x", f.Flags)
@@ -211,7 +211,7 @@ func checkFromHost(f *Frame) error {
 		return errorLen(f)
 	case KindData:
 		switch f.Method {
-		case MethodReadRequestFullBody, MethodStreamRequestBody:
+		case MethodGetPayload, MethodReadResponseFullBody, MethodReadRequestFullBody, MethodStreamRequestBody:
 		default:
 			return violate("method", "%d", f.Method)
 		}

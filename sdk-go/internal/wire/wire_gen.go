@@ -106,7 +106,8 @@ const (
 	FlagMore   uint16 = 2  // DATA: more pieces follow
 	FlagOneway uint16 = 4  // no answer is expected
 	FlagOpen   uint16 = 8  // host CALL: opens the session named by sid
-	FlagKnown  uint16 = 15 // all bits a minor of this major may set
+	FlagKeep   uint16 = 16 // host CALL: more of this phase may come in this session, so its answer does not end it
+	FlagKnown  uint16 = 31 // all bits a minor of this major may set
 )
 
 // Phases of a request (SPEC.md 5.1).

@@ -39,7 +39,8 @@ impl Program {
         match (self.package.as_str(), self.kind.as_str()) {
             (_, "example") => "examples",
             ("nylon-tests", "test") => &self.target,
-            ("nylon-tests", _) => "harness",
+            // What measures is tested with what tests.
+            ("nylon-tests" | "nylon-benches", _) => "harness",
             ("nylon-protocol", _) => "protocol",
             ("nylon-shm", _) => "shm",
             ("nylon-host", "test") if self.target.contains("config") => "config",

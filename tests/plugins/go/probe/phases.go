@@ -30,6 +30,16 @@ func phases(plugin *sdk.NylonPlugin) {
 		})
 	})
 
+	// The same with nothing but a request filter: its session would be over with the first answer.
+	plugin.AddPhaseHandler("filter-counter", func(phase *sdk.PhaseHandler) {
+		runs := 0
+		phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
+			runs++
+			p.Response().SetHeader("x-runs", strconv.Itoa(runs))
+			p.Next()
+		})
+	})
+
 	// Response phases that only note that they ran.
 	plugin.AddPhaseHandler("responses", func(phase *sdk.PhaseHandler) {
 		phase.ResponseFilter(func(p *sdk.PhaseResponseFilter) { trace("res"); p.Next() })

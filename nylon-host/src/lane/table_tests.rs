@@ -1,0 +1,269 @@
+//! What the table does with the frames of a worker that is late, wrong or hostile.
+
+use std::task::Waker;
+
+use super::*;
+
+const WINDOW: u32 = 256 * 1024;
+
+fn table() -> Table {
+    Table::new(8, WINDOW)
+}
+
+fn open(table: &mut Table) -> (Token, u32) {
+    let sid = table.open_session();
+    (table.begin(sid, wire::PHASE_REQUEST_FILTER).expect("a free slot"), sid)
+}
+
+fn frame(kind: u8, (token, sid): (Token, u32), len: usize) -> Frame {
+    let frame = Frame::of(kind, token, sid, wire::PHASE_REQUEST_FILTER);
+    Frame { len: u32::try_from(len).expect("small"), ..frame }
+}
+
+fn give(table: &mut Table, frame: Frame, payload: &[u8]) -> Result<bool, Violation> {
+    let delivery = table.deliver(frame, payload, Instant::now())?;
+    Ok(matches!(delivery, Delivery::Delivered(_)))
+}
+
+fn reply(table: &mut Table, open: (Token, u32)) -> Result<bool, Violation> {
+    give(table, frame(wire::KIND_REPLY, open, 0), &[])
+}
+
+fn taken(table: &mut Table, token: Token) -> usize {
+    std::iter::from_fn(|| table.take(token, Waker::noop())).count()
+}
+
+#[test]
+fn a_frame_reaches_its_invocation_and_no_other() {
+    let mut table = table();
+    let (a, b) = (open(&mut table), open(&mut table));
+    assert_eq!(reply(&mut table, a), Ok(true));
+    assert_eq!((taken(&mut table, b.0), taken(&mut table, a.0)), (0, 1));
+}
+
+#[test]
+fn tokens_never_issued_are_violations() {
+    let mut table = table();
+    let (token, sid) = open(&mut table);
+    for wrong in [
+        Token { generation: token.generation + 1, ..token },
+        Token { generation: 0, ..token },
+        Token { idx: 7, ..token },
+        Token { idx: 8, ..token },
+        Token { idx: u32::MAX, ..token },
+    ] {
+        let found = reply(&mut table, (wrong, sid));
+        assert!(matches!(found, Err(Violation::Token { .. })), "{wrong:?}: {found:?}");
+    }
+    assert_eq!(reply(&mut table, (token, sid + 1)), Err(Violation::Sid(sid + 1)));
+}
+
+#[test]
+fn a_late_answer_does_not_reach_the_next_in_its_slot() {
+    let mut table = table();
+    let first = open(&mut table);
+    table.end(first.0, false);
+    let second = open(&mut table);
+    assert_eq!(first.0.idx, second.0.idx, "the same slot");
+    assert_eq!(reply(&mut table, first), Ok(false));
+    assert_eq!(taken(&mut table, second.0), 0);
+    assert_eq!(table.unanswered, 0, "the one late answer came");
+}
+
+#[test]
+fn the_first_final_frame_wins_before_and_after_it_was_taken() {
+    let mut table = table();
+    let open = open(&mut table);
+    assert_eq!(reply(&mut table, open), Ok(true));
+    assert_eq!(reply(&mut table, open), Ok(false));
+    let data = frame(wire::KIND_DATA, open, 3);
+    assert_eq!(give(&mut table, data, b"abc"), Ok(false), "DATA after END");
+    assert_eq!(taken(&mut table, open.0), 1);
+    table.end(open.0, true);
+    assert_eq!(reply(&mut table, open), Ok(false));
+    assert_eq!(table.duplicates, 3);
+}
+
+#[test]
+fn duplicates_have_a_budget_by_the_minute() {
+    let mut table = table();
+    let open = open(&mut table);
+    assert_eq!(reply(&mut table, open), Ok(true));
+    let start = Instant::now();
+    let mut again = |at| table.deliver(frame(wire::KIND_REPLY, open, 0), &[], at).map(drop);
+    for _ in 0..DUPLICATES_PER_MINUTE {
+        assert_eq!(again(start), Ok(()));
+    }
+    let later = start + Duration::from_secs(61);
+    assert_eq!(again(later), Ok(()), "another minute");
+    for _ in 1..DUPLICATES_PER_MINUTE {
+        assert_eq!(again(later), Ok(()));
+    }
+    assert_eq!(again(later), Err(Violation::Budget("duplicate answers")));
+}
+
+#[test]
+fn what_crosses_with_a_cancel_is_no_fault() {
+    let mut table = table();
+    let open = open(&mut table);
+    table.end(open.0, false);
+    for _ in 0..1000 {
+        assert_eq!(give(&mut table, frame(wire::KIND_DATA, open, 1), b"x"), Ok(false));
+    }
+    assert_eq!(table.duplicates, 0);
+}
+
+#[test]
+fn an_answer_in_the_moment_of_its_cancel_leaves_nothing_to_wait_for() {
+    let mut table = table();
+    for _ in 0..100 {
+        let open = open(&mut table);
+        assert_eq!(reply(&mut table, open), Ok(true));
+        table.end(open.0, false);
+        table.close_session(open.1);
+    }
+    assert_eq!(table.unanswered, 0);
+    assert_eq!(table.stuck(), None, "an honest worker is not retired for it");
+}
+
+#[test]
+fn handlers_that_never_answer_are_counted() {
+    let mut table = table();
+    for n in 1..=5 {
+        let open = open(&mut table);
+        table.end(open.0, false);
+        assert_eq!(table.stuck(), (n > 4).then_some(n));
+    }
+}
+
+#[test]
+fn data_is_joined_and_held_to_the_window() {
+    let mut table = table();
+    let open = open(&mut table);
+    for _ in 0..WINDOW / 64 {
+        assert_eq!(give(&mut table, frame(wire::KIND_DATA, open, 64), &[7; 64]), Ok(true));
+    }
+    assert_eq!(table.slots[open.0.idx as usize].inbox.len(), 4, "64 KiB each");
+    let more = give(&mut table, frame(wire::KIND_DATA, open, 1), b"x");
+    assert_eq!(more, Err(Violation::Window("exceeded")));
+    assert_eq!(table.give_back(open.0, 1000), None, "not worth a frame");
+    assert_eq!(table.give_back(open.0, 100_000), Some(101_000));
+    assert_eq!(give(&mut table, frame(wire::KIND_DATA, open, 1), b"x"), Ok(true));
+}
+
+#[test]
+fn a_window_goes_forward_and_not_past_what_was_sent() {
+    let mut table = table();
+    let open = open(&mut table);
+    assert!(table.sent(open.0, 1000));
+    let mut window = |total: u64| {
+        let frame = frame(wire::KIND_WINDOW, open, 8);
+        give(&mut table, frame, &total.to_le_bytes())
+    };
+    assert_eq!(window(600), Ok(true));
+    assert_eq!(window(500), Err(Violation::Window("back")));
+    assert_eq!(window(1001), Err(Violation::Window("ahead")));
+    assert_eq!(window(1000), Ok(true));
+    assert_eq!(table.window_left(open.0), u64::from(WINDOW));
+    assert!(!table.sent(open.0, WINDOW + 1));
+}
+
+#[test]
+fn an_inbox_nobody_empties_has_a_bound() {
+    let mut table = table();
+    let a = open(&mut table);
+    let mut kept = 0;
+    let error = loop {
+        for method in [wire::METHOD_SET_RESPONSE_STREAM_DATA, wire::METHOD_SET_RESPONSE_FULL_BODY] {
+            let empty = frame(wire::KIND_DATA, a, 0).method(method);
+            kept += usize::from(give(&mut table, empty, &[]) == Ok(true));
+        }
+        if let Err(e) = give(&mut table, frame(wire::KIND_DATA, a, 0), &[]) {
+            break e;
+        }
+        assert!(kept < 10 * INBOX_FRAMES, "no bound");
+    };
+    assert_eq!(error, Violation::Budget("frames of one invocation"));
+    let b = open(&mut table);
+    let big = vec![0; 200_000];
+    let call = frame(wire::KIND_CALL, b, big.len()).status(1);
+    assert_eq!(give(&mut table, call, &big), Ok(true));
+    let full = give(&mut table, call, &big);
+    assert_eq!(full, Err(Violation::Budget("frames of one invocation")));
+}
+
+#[test]
+fn a_taken_record_makes_room_for_the_next() {
+    let mut table = table();
+    let open = open(&mut table);
+    let call = frame(wire::KIND_CALL, open, 200_000).status(1);
+    for _ in 0..20 {
+        assert_eq!(give(&mut table, call, &[0; 200_000]), Ok(true));
+        assert_eq!(taken(&mut table, open.0), 1);
+        table.answered_call(open.0);
+    }
+}
+
+#[test]
+fn open_calls_are_bounded() {
+    let mut table = table();
+    let open = open(&mut table);
+    let call = frame(wire::KIND_CALL, open, 0).status(1);
+    for _ in 0..CALLS_MAX {
+        assert_eq!(give(&mut table, call, &[]), Ok(true));
+    }
+    table.answered_call(open.0);
+    assert_eq!(give(&mut table, call, &[]), Ok(true));
+    assert_eq!(give(&mut table, call, &[]), Err(Violation::Budget("open CALLs")));
+}
+
+#[test]
+fn windows_that_free_nothing_are_not_kept() {
+    let mut table = table();
+    let open = open(&mut table);
+    for _ in 0..10_000 {
+        let window = frame(wire::KIND_WINDOW, open, 8);
+        assert_eq!(give(&mut table, window, &0u64.to_le_bytes()), Ok(true));
+    }
+    assert_eq!(taken(&mut table, open.0), 0);
+}
+
+#[test]
+fn session_ids_wrap_and_skip_live_ones() {
+    let mut table = table();
+    assert_eq!((table.open_session(), table.open_session()), (1, 2));
+    table.last_sid = i32::MAX.unsigned_abs() - 1;
+    assert_eq!(table.open_session(), i32::MAX.unsigned_abs());
+    assert_eq!(table.open_session(), 3, "1 and 2 are open");
+    table.close_session(1);
+    table.last_sid = i32::MAX.unsigned_abs();
+    assert_eq!(table.open_session(), 1);
+    assert_eq!(table.sessions(), 4);
+}
+
+#[test]
+fn generations_wrap_past_zero() {
+    let mut table = table();
+    let sid = table.open_session();
+    table.slots[0].issued.generation = u32::MAX;
+    let token = table.begin(sid, 1).expect("a free slot");
+    assert_eq!(token, Token { idx: 0, generation: 1 });
+    let old = Token { generation: u32::MAX, ..token };
+    assert!(reply(&mut table, (token, sid)).is_ok());
+    assert!(matches!(reply(&mut table, (old, sid)), Ok(false)), "older, not ahead");
+}
+
+#[test]
+fn credits_come_back_once() {
+    let mut table = table();
+    let open: Vec<_> = (0..8).map(|_| open(&mut table)).collect();
+    let sid = table.open_session();
+    assert_eq!(table.begin(sid, 1), None, "all in use");
+    for (token, _) in &open {
+        table.end(*token, true);
+        table.end(*token, true);
+    }
+    assert_eq!((table.in_flight(), table.free.len()), (0, 8));
+    table.die();
+    assert_eq!(table.begin(sid, 1), None, "the worker is gone");
+}

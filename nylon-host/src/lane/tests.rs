@@ -1,0 +1,106 @@
+//! A lane with its worker's end in the same process.
+
+use nylon_protocol::Geometry;
+use nylon_protocol::segment::Header;
+use nylon_shm::{Bell, Doorbell, Segments, WorkerBells, WorkerEnd};
+
+use super::*;
+
+const SLOTS: u32 = 256;
+const WINDOW: u32 = 256 * 1024;
+
+fn pair() -> (Arc<Lane>, WorkerEnd) {
+    let header = Header { geometry: Geometry::default(), epoch: 7, abi_minor: 1, features: 0 };
+    let (host, fds) = Segments::create(header).expect("memory");
+    let worker = Segments::attach(&fds, &header).expect("the same header");
+    let bell = || Bell::new().expect("an eventfd");
+    let host_bell = bell();
+    let far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
+    let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
+    let end = HostEnd::new(&host, 0, true, bells);
+    let identity = Identity { plugin: "p".into(), entries: HashMap::new(), minor: 1 };
+    let spin = Duration::ZERO;
+    let lane = Lane::open(identity, end, host_bell.into(), SLOTS, WINDOW, spin);
+    (lane.expect("a reactor"), far)
+}
+
+#[tokio::test]
+async fn who_leaves_while_waiting_for_a_credit_leaves_no_trace() {
+    let (lane, _far) = pair();
+    let second = Duration::from_secs(1);
+    for _ in 0..SLOTS / 2 {
+        let sid = lane.open_session();
+        lane.begin(sid, 1, second).await.expect("a credit");
+    }
+    let sid = lane.open_session();
+    for _ in 0..WAITING_MAX + 10 {
+        let mut begin = Box::pin(lane.begin(sid, 1, second));
+        std::future::poll_fn(|cx| {
+            assert!(begin.as_mut().poll(cx).is_pending(), "all credits are out");
+            Poll::Ready(())
+        })
+        .await;
+    }
+    assert_eq!(lane.waiting.load(Ordering::Relaxed), 0);
+    lane.end(Token { idx: 0, generation: 1 }, true);
+    lane.begin(sid, 1, second).await.expect("the credit that came back");
+}
+
+#[tokio::test]
+async fn what_a_worker_does_not_take_has_a_bound() {
+    let (lane, _far) = pair();
+    let limit = backlog_max(SLOTS / 2, WINDOW);
+    let payload = vec![0; wire::LIMIT_RECORD];
+    for n in 0.. {
+        lane.send(&Frame::new(wire::KIND_DATA), &payload);
+        if lane.fault.get().is_some() {
+            break;
+        }
+        assert!(n * payload.len() < limit + (2 << 20), "no bound");
+    }
+    let fault = lane.faulted().await.to_string();
+    assert!(fault.contains("frames it does not take"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_again_gets_all_of_it_in_order() {
+    let (lane, mut far) = pair();
+    let payload = vec![7; 60_000];
+    for n in 0..100 {
+        lane.send(&Frame::new(wire::KIND_DATA).method(200).status(n + 1), &payload);
+    }
+    let mut got = Vec::new();
+    for n in 0..100 {
+        let frame = loop {
+            match far.recv(&mut got, Some(Duration::from_millis(10))).expect("sound frames") {
+                Some(frame) => break frame,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        assert_eq!((frame.status, got.len()), (n + 1, payload.len()));
+        tokio::task::yield_now().await;
+    }
+    assert!(lane.fault.get().is_none());
+}
+
+#[tokio::test]
+async fn a_writer_that_outlives_its_worker_does_not_hold_the_host() {
+    let (lane, mut far) = pair();
+    let (started, ready) = std::sync::mpsc::channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let writer = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            match far.up.push(&Frame::new(wire::KIND_PONG), &[]) {
+                Ok(()) => _ = started.send(()),
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+    });
+    ready.recv().expect("it writes");
+    lane.die(Fault::Died("killed".into()));
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("no panic");
+    let taken = lane.counters.frames_up.load(Ordering::Relaxed);
+    assert!(taken <= u64::from(SLOTS), "{taken} frames of a dead worker");
+}
