@@ -314,6 +314,45 @@ fn every_example_checks() {
     }
 }
 
+/// Every map of a configuration with a key it does not know: the messages list those it knows.
+const UNKNOWN: &str = "
+http: 127.0.0.1:1
+zz: 1
+pingora: {zz: 1}
+websocket: {adapter_type: redis, redis: {host: h, port: 1, zz: 1}, cluster: {zz: 1}, zz: 1}
+plugins:
+  - {name: p, type: process, file: f, zz: 1, phases: {zz: 1, logging: {zz: 1}}}
+services:
+  - {name: a, service_type: http, zz: 1, algorithm: random, endpoints: [{ip: 127.0.0.1, port: 1, zz: 1}],
+     health_check: {zz: 1}}
+  - {name: b, service_type: plugin, plugin: {name: p, entry: e, zz: 1}}
+  - {name: c, service_type: static, static: {root: ., zz: 1}}
+routes:
+  - name: r
+    zz: 1
+    route: {type: host, value: a, zz: 1}
+    tls: {zz: 1}
+    middleware:
+      - {plugin: p, entry: e, zz: 1}
+      - {plugin: RequestHeaderModifier, payload: {set: [{name: a, value: b, zz: 1}], zz: 1}}
+    paths: [{path: /, service: {name: a, zz: 1}, zz: 1}]
+tls: [{type: acme, acme: {zz: 1}, zz: 1}]
+";
+
+#[test]
+fn config_md_names_every_key() {
+    let _dog = watchdog(60);
+    let page = std::fs::read_to_string(program::root().join("docs/config.md")).expect("config.md");
+    let (code, said) = nylon(&["check", "--static"], UNKNOWN);
+    assert_eq!(code, Some(2), "{said}");
+    let lists = said.lines().filter_map(|line| line.split_once(" takes: ").map(|(_, list)| list));
+    let lists: Vec<&str> = lists.collect();
+    assert_eq!(lists.len(), UNKNOWN.matches("zz: 1").count(), "{said}");
+    let keys = lists.iter().flat_map(|list| list.split(", "));
+    let missing: Vec<&str> = keys.filter(|key| !page.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/config.md lacks {missing:?}");
+}
+
 /// Runs `nylon ARGS -c FILE` to its end: exit code, and what it said.
 fn nylon(args: &[&str], text: &str) -> (Option<i32>, String) {
     let dir = Temp::new();

@@ -12,8 +12,8 @@ import (
 func oops(phase *sdk.PhaseHandler) {
 	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
 		p.Response().SetHeader("x-oops", "never sent")
-		var users map[string]int
-		users["you"]++
+		name := p.GetPayload()["name"].(string) // there is no payload, and no such key
+		p.Response().BodyText(name)
 		p.End()
 	})
 }

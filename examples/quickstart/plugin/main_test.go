@@ -36,7 +36,7 @@ func TestJSONShowsItsProcess(t *testing.T) {
 func TestStreamStopsWhenTheClientLeaves(t *testing.T) {
 	h, sent := host(t), 0
 	res := h.Request("stream", nylontest.Request{
-		Service: true, Payload: map[string]any{"events": 1000},
+		Service: true, Payload: map[string]any{"events": 20},
 		OnChunk: func([]byte) error {
 			if sent++; sent == 3 {
 				return sdk.ErrClientGone
