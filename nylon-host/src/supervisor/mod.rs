@@ -29,7 +29,7 @@ use crate::lane::{Fault, Identity, Lane, Registry};
 use crate::readiness;
 use handshake::{ControlSocket, Refusal};
 use restart::Backoff;
-use spawn::{Process, Spawner};
+use spawn::{Child, Process, Spawner};
 
 pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus};
@@ -152,8 +152,9 @@ struct Keeper {
 
 /// A worker that is ready.
 struct Worker {
-    pid: u32,
-    pidfd: AsyncFd<OwnedFd>,
+    child: Child,
+    /// Readable once the process has ended.
+    ended: AsyncFd<OwnedFd>,
     control: ControlSocket,
     segments: Arc<Segments>,
     lane: Arc<Lane>,
@@ -171,8 +172,8 @@ impl Keeper {
                 Ok(worker) => {
                     // In service before anybody is told: who waits for "ready" sends at once.
                     self.plugin.registry.add(worker.lane.clone());
-                    board.ready(worker.pid);
-                    tracing::info!(plugin = %self.plugin.spec.name, pid = worker.pid, generation, "ready");
+                    board.ready(worker.child.pid);
+                    tracing::info!(plugin = %self.plugin.spec.name, pid = worker.child.pid, generation, "ready");
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(Ok(()));
                     }
@@ -205,11 +206,12 @@ impl Keeper {
 
     /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
-        let Worker { pid, pidfd, control, segments, lane } = worker;
+        let Worker { mut child, ended, control, segments, lane } = worker;
+        let pid = child.pid;
         let mut shown = tokio::time::interval(SHOW_EVERY);
-        let ended = loop {
+        let stopped = loop {
             tokio::select! {
-                _ = pidfd.readable() => break None,
+                _ = ended.readable() => break None,
                 fault = lane.faulted() => {
                     tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
                     break None;
@@ -219,21 +221,21 @@ impl Keeper {
             }
         };
         self.plugin.registry.remove(&lane);
-        if let Some(grace) = ended {
+        if let Some(grace) = stopped {
             segments.set_state(wire::STATE_DRAINING);
             let millis = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
             if control.shutdown(millis).await.is_ok() {
-                let _ = tokio::time::timeout(grace, pidfd.readable()).await;
+                let _ = tokio::time::timeout(grace, ended.readable()).await;
             }
         }
-        spawn::kill(pidfd.get_ref(), pid);
-        let exit = reap(&pidfd).await;
+        child.kill();
+        let exit = reap(&mut child, &ended).await;
         segments.set_state(wire::STATE_CLOSED);
         self.plugin.board.add(&lane);
         if let Some(Fault::Violation(what)) = lane.fault() {
             self.plugin.board.violation(what);
         }
-        if ended.is_some() {
+        if stopped.is_some() {
             lane.die(Fault::Stopped);
             self.plugin.board.stopped();
             return true;
@@ -241,18 +243,18 @@ impl Keeper {
         let how = exit.map_or_else(|e| e.to_string(), |e| e.to_string());
         tracing::warn!(plugin = %self.plugin.spec.name, pid, %how, "worker ended");
         self.plugin.board.crashed(&how);
-        lane.die(Fault::Died(format!("worker {} {how}", pid)));
+        lane.die(Fault::Died(how));
         false
     }
 }
 
 /// Waits for the end of a process that was killed, or ended by itself, and reaps it.
-async fn reap(pidfd: &AsyncFd<OwnedFd>) -> io::Result<Exit> {
+async fn reap(child: &mut Child, ended: &AsyncFd<OwnedFd>) -> io::Result<Exit> {
     loop {
-        if let Some(exit) = spawn::reap(pidfd.get_ref())? {
+        if let Some(exit) = child.reap()? {
             return Ok(exit);
         }
-        pidfd.readable().await?.clear_ready();
+        ended.readable().await?.clear_ready();
     }
 }
 
@@ -275,17 +277,18 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         program: spec.program.display().to_string(),
         source,
     })?;
-    let Process { pid, pidfd, control, stdout, stderr } = process;
+    let Process { mut child, control, stdout, stderr } = process;
+    let pid = child.pid;
     let name: Arc<str> = spec.name.as_str().into();
     let forwarded = (|| {
         let stdout = tokio::process::ChildStdout::from_std(stdout)?;
         let stderr = tokio::process::ChildStderr::from_std(stderr)?;
         output::forward(name.clone(), pid, "stdout", stdout);
         output::forward(name.clone(), pid, "stderr", stderr);
-        let pidfd = readiness::watch(pidfd, Interest::READABLE)?;
-        Ok((pidfd, ControlSocket::new(control)?))
+        let ended = readiness::watch(child.ended()?, Interest::READABLE)?;
+        Ok((ended, ControlSocket::new(control)?))
     })();
-    let (pidfd, control) = forwarded.map_err(host("worker descriptors"))?;
+    let (ended, control) = forwarded.map_err(host("worker descriptors"))?;
 
     let hello = Hello {
         versions: VersionRange {
@@ -321,11 +324,11 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         Ok(Ok(done)) => done,
         failed => {
             // A worker that closed its socket is about to exit; what it exits with is the better message.
-            let _ = tokio::time::timeout(Duration::from_millis(500), pidfd.readable()).await;
-            let exited = spawn::reap(pidfd.get_ref()).ok().flatten();
+            let _ = tokio::time::timeout(Duration::from_millis(500), ended.readable()).await;
+            let exited = child.reap().ok().flatten();
             if exited.is_none() {
-                spawn::kill(pidfd.get_ref(), pid);
-                let _ = reap(&pidfd).await;
+                child.kill();
+                let _ = reap(&mut child, &ended).await;
             }
             let (why, permanent) = match failed {
                 Ok(Err(refusal)) => explain(&refusal, exited, spec),
@@ -346,7 +349,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let spin = Duration::from_nanos(hello.spin_ns.into());
     let lane = Lane::open(identity, end, host_bell, geometry.slots, hello.window, spin)
         .map_err(host("lane"))?;
-    Ok(Worker { pid, pidfd, control, segments, lane })
+    Ok(Worker { child, ended, control, segments, lane })
 }
 
 fn no_answer(spec: &PluginSpec) -> String {

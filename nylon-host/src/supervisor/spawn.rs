@@ -20,16 +20,23 @@ use tokio::sync::oneshot;
 
 use super::PluginSpec;
 
-/// A worker process as the kernel knows it: by pidfd, never by number.
+/// A worker process and what connects it to us.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// For people. Never used to signal or to wait.
-    pub(super) pid: u32,
-    pub(super) pidfd: OwnedFd,
+    pub(super) child: Child,
     /// Our end of the control socket.
     pub(super) control: OwnedFd,
     pub(super) stdout: ChildStdout,
     pub(super) stderr: ChildStderr,
+}
+
+/// A process as the kernel knows it: by pidfd, never by number. Killed and reaped when dropped before its end.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// For people. Used as a number for its process group only, while the leader is not reaped.
+    pub(super) pid: u32,
+    pidfd: OwnedFd,
+    reaped: bool,
 }
 
 type Job = (PluginSpec, oneshot::Sender<io::Result<Process>>);
@@ -122,35 +129,27 @@ fn spawn(spec: &PluginSpec) -> io::Result<Process> {
             Ok(())
         });
     }
-    let mut child = command.spawn()?;
-    let pid = child.id();
+    let mut started = command.spawn()?;
+    let pid = started.id();
     let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let raw = raw.ok_or_else(|| io::Error::other("a pid out of range"))?;
     // The child is not reaped before the pidfd says so, hence the number cannot have been reused.
     let pidfd = match rustix::process::pidfd_open(raw, PidfdFlags::NONBLOCK) {
         Ok(fd) => fd,
         Err(e) => {
-            let _ = child.kill();
-            let _ = child.wait();
+            let _ = started.kill();
+            let _ = started.wait();
             return Err(e.into());
         }
     };
+    let child = Child { pid, pidfd, reaped: false };
     // A plugin that eats memory is killed before the host is. Best effort.
     let _ =
         File::create(format!("/proc/{pid}/oom_score_adj")).and_then(|mut f| f.write_all(b"500"));
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+    let (Some(stdout), Some(stderr)) = (started.stdout.take(), started.stderr.take()) else {
         return Err(io::Error::other("no pipes"));
     };
-    Ok(Process { pid, pidfd, control: ours, stdout, stderr })
-}
-
-/// Kills the worker and everything in its process group. Works on a stopped process, and on one that is gone.
-pub(super) fn kill(process: &OwnedFd, pid: u32) {
-    // The group's leader is not reaped yet, so its number still names this group.
-    if let Some(group) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-    let _ = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
+    Ok(Process { child, control: ours, stdout, stderr })
 }
 
 /// How a process ended.
@@ -174,14 +173,48 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// Reaps a process whose pidfd has become readable; `None` if it still runs.
-pub(super) fn reap(process: &OwnedFd) -> io::Result<Option<Exit>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let status: Option<WaitIdStatus> =
-        rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)?;
-    Ok(status.map(|s| match (s.exit_status(), s.terminating_signal()) {
-        (Some(code), _) => Exit::Status(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Status(-1),
-    }))
+impl Child {
+    /// A descriptor that becomes readable at the end of the process.
+    pub(super) fn ended(&self) -> io::Result<OwnedFd> {
+        self.pidfd.try_clone()
+    }
+
+    /// Kills the process and everything in its group. Works on a stopped process, and on one that has ended.
+    pub(super) fn kill(&self) {
+        if self.reaped {
+            return;
+        }
+        // The group's leader is not reaped yet, so its number still names this group.
+        let group = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+    }
+
+    /// How the process ended; `None` if it still runs.
+    pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
+        self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    }
+
+    fn wait(&mut self, options: WaitIdOptions) -> io::Result<Option<Exit>> {
+        let status: Option<WaitIdStatus> =
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?;
+        self.reaped |= status.is_some();
+        Ok(status.map(|s| match (s.exit_status(), s.terminating_signal()) {
+            (Some(code), _) => Exit::Status(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Status(-1),
+        }))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+            // Killed: its end is a matter of moments, and nobody else would collect it.
+            let _ = self.wait(WaitIdOptions::EXITED);
+        }
+    }
 }
