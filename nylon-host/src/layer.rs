@@ -74,13 +74,19 @@ impl NylonLayer {
         Self { chain, client: |_| None }
     }
 
-    /// The same, with `find` asked for the client of a request that has no [`Client`] extension. For axum:
+    /// The same, with `find` asked for the client of a request that has no [`Client`] extension. The type a server puts
+    /// there is its own; for axum it is `ConnectInfo<SocketAddr>`.
     ///
-    /// ```ignore
-    /// layer.client_from(|x| {
-    ///     let ConnectInfo(peer) = x.get::<ConnectInfo<SocketAddr>>()?;
-    ///     Some(Client { ip: peer.ip(), tls: false })
-    /// })
+    /// ```
+    /// use nylon_host::{Client, NylonLayer};
+    /// use std::net::SocketAddr;
+    ///
+    /// #[derive(Clone)]
+    /// struct ConnectInfo(SocketAddr);
+    ///
+    /// fn with_client(layer: NylonLayer) -> NylonLayer {
+    ///     layer.client_from(|x| Some(Client { ip: x.get::<ConnectInfo>()?.0.ip(), tls: false }))
+    /// }
     /// ```
     #[must_use]
     pub fn client_from(self, find: fn(&Extensions) -> Option<Client>) -> Self {

@@ -78,7 +78,7 @@ async fn five_kills_under_load() {
     );
     assert!(gateway.running(), "the same gateway");
     assert_eq!(kills[0].pid, first);
-    let exits = gateway.log_lines(|l| l.contains("SIGKILL"));
+    let exits = gateway.log_lines(|l| l.contains("worker ended") && l.contains("SIGKILL"));
     assert_eq!(exits.len(), 5, "each exit is counted once, by its signal: {exits:#?}");
     assert_eq!(gateway.workers().len(), 1);
 }
