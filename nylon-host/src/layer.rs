@@ -28,11 +28,13 @@ pub struct Params(pub Vec<(String, String)>);
 /// ```
 /// use nylon_host::{Body, Client, Host, Item, NylonLayer, PluginSpec};
 /// use tower::{ServiceBuilder, Service, service_fn};
-/// # let Some(program) = std::env::var_os("NYLON_HELLO") else { return }; // built by `cargo xtask test`
 ///
+/// # let program = nylon_tests::program::plugin("hello");
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let host = Host::start(vec![PluginSpec::new("hello", program)]).await.expect("it starts");
-/// let chain = host.chain().item(Item::new("hello", "hello")).expect("it is there").build();
+/// let config = br#"{"greeting": "hello"}"#.to_vec();
+/// let spec = PluginSpec { config, ..PluginSpec::new("hello", program) }; // the program of examples/hello
+/// let host = Host::start(vec![spec]).await.expect("it starts");
+/// let chain = host.chain().item(Item::new("hello", "timing")).expect("it is there").build();
 ///
 /// let mut service = ServiceBuilder::new().layer(NylonLayer::new(chain)).service(service_fn(
 ///     async |_request: http::Request<Body>| Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty())),
@@ -41,7 +43,7 @@ pub struct Params(pub Vec<(String, String)>);
 /// let mut request = http::Request::new(Body::empty());
 /// request.extensions_mut().insert(Client { ip: [127, 0, 0, 1].into(), tls: false });
 /// let response = service.call(request).await.unwrap();
-/// assert!(response.headers().contains_key("x-nylon-pid"));
+/// assert!(response.headers().contains_key("x-took-ms"));
 /// # host.stop(std::time::Duration::from_secs(5)).await;
 /// # });
 /// ```

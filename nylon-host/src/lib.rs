@@ -6,12 +6,14 @@
 //! takes over.
 //!
 //! ```
-//! # let Some(program) = std::env::var_os("NYLON_HELLO") else { return }; // built by `cargo xtask test`
 //! use nylon_host::{Body, Client, Host, Item, PluginSpec};
 //!
+//! # let program = nylon_tests::program::plugin("hello");
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! let host = Host::start(vec![PluginSpec::new("hello", program)]).await.expect("it starts");
-//! let chain = host.chain().service(Item::new("hello", "myapp")).expect("it is there").build();
+//! let config = br#"{"greeting": "hello"}"#.to_vec();
+//! let spec = PluginSpec { config, ..PluginSpec::new("hello", program) }; // the program of examples/hello
+//! let host = Host::start(vec![spec]).await.expect("it starts");
+//! let chain = host.chain().service(Item::new("hello", "hello")).expect("it is there").build();
 //!
 //! let request = http::Request::get("http://localhost/greeting").body(Body::empty()).unwrap();
 //! let client = Client { ip: [127, 0, 0, 1].into(), tls: false };
