@@ -32,8 +32,8 @@ enum Kind {
 
 /// Hears how a body ended.
 pub(crate) trait Tail: Send + std::fmt::Debug {
-    /// A piece of `bytes` went out.
-    fn piece(&mut self, bytes: usize);
+    /// This piece goes out.
+    fn piece(&mut self, piece: &Bytes);
     /// Nothing more follows: at the end, with an error, or because the receiver left (`complete` is false).
     fn end(&mut self, complete: bool, error: Option<&str>);
 }
@@ -130,7 +130,7 @@ impl HttpBody for Body {
                     Poll::Ready(None) => tail.end(true, None),
                     Poll::Ready(Some(Err(e))) => tail.end(false, Some(&e.to_string())),
                     Poll::Ready(Some(Ok(frame))) => {
-                        tail.piece(frame.data_ref().map_or(0, Bytes::len));
+                        frame.data_ref().into_iter().for_each(|piece| tail.piece(piece));
                         // hyper does not ask again once the length it announced is out.
                         if body.is_end_stream() {
                             tail.end(true, None);

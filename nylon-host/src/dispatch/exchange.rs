@@ -82,11 +82,10 @@ impl Exchange {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let request_id = parts.headers.get("x-request-id").and_then(|v| v.to_str().ok());
         let request_id = request_id.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
-        let keep = chain.service.is_none();
         Self {
             slots: (0..chain.slots).map(|_| Slot::default()).collect(),
             chain,
-            tape: Tape::new(body, keep),
+            tape: Tape::new(body),
             client,
             client_ip: client.ip.to_string(),
             host,
@@ -254,18 +253,22 @@ impl Exchange {
         }
         let mut out = Vec::with_capacity(512);
         let flags = if self.draft_body.is_some() { wire::HEAD_BODY } else { 0 };
-        let write = |out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap| {
-            write_head(out, status.as_u16(), flags, pairs(headers).into_iter()).is_ok()
+        let mut write = |status: StatusCode, headers: &HeaderMap| {
+            let all = pairs(headers);
+            if write_head(&mut out, status.as_u16(), flags, all.iter().copied()).is_err() {
+                out.clear();
+                let some = up_to(all, HEAD_SHOWN);
+                let _ = write_head(&mut out, status.as_u16(), flags, some.into_iter());
+            }
         };
-        let written = if early {
+        if early {
             let (mut status, mut headers) = (StatusCode::OK, HeaderMap::new());
             self.draft.iter().for_each(|op| op.apply(&mut status, &mut headers));
-            write(&mut out, status, &headers)
+            write(status, &headers);
         } else {
-            write(&mut out, self.status, &self.headers)
-        };
-        // A head too large for a record is not shown; the response itself is not touched.
-        written.then_some(out)
+            write(self.status, &self.headers);
+        }
+        Some(out)
     }
 
     /// Milliseconds since the request began.
@@ -311,6 +314,20 @@ impl TemplateContext for Exchange {
 /// Headers as a record takes them: names in lower case, repeated ones each by itself.
 fn pairs(headers: &HeaderMap) -> Vec<(&[u8], &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect()
+}
+
+/// Bytes of headers a plugin sees of a response head that is larger than a record.
+const HEAD_SHOWN: usize = 32 * 1024;
+
+/// The headers that fit into `bytes`: a huge one does not hide the others.
+fn up_to<'a>(mut all: Vec<(&'a [u8], &'a [u8])>, mut bytes: usize) -> Vec<(&'a [u8], &'a [u8])> {
+    all.retain(|(name, value)| {
+        let cost = name.len() + value.len() + 16;
+        let fits = cost <= bytes;
+        bytes -= if fits { cost } else { 0 };
+        fits
+    });
+    all
 }
 
 /// Host without port, and the port of the URL: 0 when none, 80 or 443.

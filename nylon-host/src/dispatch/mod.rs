@@ -27,10 +27,10 @@ pub(crate) use mutation::is_hop_by_hop;
 
 use crate::body::Body;
 use crate::error::Failure;
-use crate::session::{HostCall, Invocation, Phase};
+use crate::session::{HostCall, Phase};
 use chain::{PluginStep, Step};
 use exchange::Exchange;
-use phase::{Extra, Outcome};
+use phase::{Extra, Handler, Outcome};
 use tail::Guard;
 
 /// Why the service behind a chain gave no response.
@@ -52,7 +52,7 @@ enum Flow {
     /// Answer with what was collected.
     Answer,
     /// A handler streams the response.
-    Stream(Box<Invocation>, HostCall, usize),
+    Stream(Box<Handler>, HostCall, usize),
     /// Answer with an error.
     Fail(Failure),
 }
@@ -91,9 +91,7 @@ impl Chain {
                 // An empty response, to which what plugins collected is applied.
                 guard.take().respond(Response::new(Body::empty())).await
             }
-            Flow::Stream(invocation, call, slot) => {
-                guard.take().stream(invocation, call, slot).await
-            }
+            Flow::Stream(handler, call, slot) => guard.take().stream(handler, call, slot).await,
             Flow::Fail(failure) => {
                 let response = exchange.fail(&failure.into());
                 guard.take().respond(response).await
@@ -120,6 +118,7 @@ impl Exchange {
             }
         }
         let Some(service) = &chain.service else { return Flow::Service };
+        self.tape.last_reader();
         match self.request_step(service).await {
             // A service that has nothing to say: there is nowhere to go on to (CONTRACT 3).
             Flow::Service => {
@@ -141,9 +140,9 @@ impl Exchange {
                 self.apply_early(changes);
                 Flow::Answer
             }
-            Ok(Some(Outcome::Stream(invocation, call, changes))) => {
+            Ok(Some(Outcome::Stream(handler, call, changes))) => {
                 self.apply_early(changes);
-                Flow::Stream(invocation, call, step.slot)
+                Flow::Stream(handler, call, step.slot)
             }
             Err(failure) => match self.pass(step, Phase::RequestFilter, failure) {
                 None => Flow::Service,
@@ -178,10 +177,10 @@ impl Exchange {
         request
     }
 
-    /// An error of the gateway; what plugins drafted before does not apply to it.
+    /// An error of the gateway, with the headers plugins set before: those that suit any response.
     fn fail(&mut self, error: &ServiceError) -> Response<Body> {
         self.error = Some(error.message.clone());
-        self.draft.clear();
+        self.draft.retain(|op| !op.is_of_one_response());
         self.draft_body = None;
         error_response(error)
     }

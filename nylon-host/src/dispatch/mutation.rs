@@ -119,6 +119,30 @@ pub(crate) fn check(commit: &Commit, minor: u16) -> Result<Changes, Failure> {
 }
 
 impl HeadOp {
+    /// Whether it belongs to the one response it was made for: its status, what its body is, how long it may be kept,
+    /// where it leads.
+    pub(crate) fn is_of_one_response(&self) -> bool {
+        match self {
+            Self::Status(_) => true,
+            Self::Set(name, _) | Self::Add(name, _) | Self::Remove(name) => matches!(
+                name.as_str(),
+                "accept-ranges"
+                    | "age"
+                    | "cache-control"
+                    | "content-disposition"
+                    | "content-encoding"
+                    | "content-language"
+                    | "content-location"
+                    | "content-range"
+                    | "content-type"
+                    | "etag"
+                    | "expires"
+                    | "last-modified"
+                    | "location"
+            ),
+        }
+    }
+
     /// Applies the change to a head.
     pub(crate) fn apply(&self, status: &mut StatusCode, headers: &mut HeaderMap) {
         match self {

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::chain::{Payload, PluginStep};
 use super::exchange::Exchange;
 use super::mutation::{self, Changes};
+use super::tape;
 use crate::error::Failure;
 use crate::session::{
     Event, HostCall, Invocation, PayloadPart, Phase, Record, Session, Step, Verdict,
@@ -32,7 +33,17 @@ pub(super) enum Outcome {
     /// END, with what to change.
     End(Changes),
     /// The handler streams the response from now on: answer the call once the head is out.
-    Stream(Box<Invocation>, HostCall, Changes),
+    Stream(Box<Handler>, HostCall, Changes),
+}
+
+/// A handler that runs, and what it asked for and did not get yet.
+#[derive(Debug)]
+pub(super) struct Handler {
+    pub(super) invocation: Invocation,
+    phase: Phase,
+    payload: Bytes,
+    minor: u16,
+    feeds: Feeds,
 }
 
 impl Exchange {
@@ -46,10 +57,8 @@ impl Exchange {
         phase: Phase,
         extra: Extra<'_>,
     ) -> Result<Option<Outcome>, Failure> {
-        let Some((invocation, payload, minor)) = self.begin(step, phase, extra).await? else {
-            return Ok(None);
-        };
-        self.drive(invocation, phase, payload, minor).await.map(Some)
+        let Some(handler) = self.begin(step, phase, extra).await? else { return Ok(None) };
+        handler.outcome(self).await.map(Some)
     }
 
     async fn begin(
@@ -57,7 +66,7 @@ impl Exchange {
         step: &PluginStep,
         phase: Phase,
         extra: Extra<'_>,
-    ) -> Result<Option<(Invocation, Bytes, u16)>, Failure> {
+    ) -> Result<Option<Handler>, Failure> {
         let session = self.session(step)?;
         let guard = session.lock_owned().await;
         if !guard.wants(phase) {
@@ -87,11 +96,13 @@ impl Exchange {
         let minor = guard.lane().identity.minor;
         let invocation = Invocation::begin(guard, phase, budget, &parts).await?;
         self.recorded(step.slot);
-        Ok(Some((invocation, payload, minor)))
+        Ok(Some(Handler { invocation, phase, payload, minor, feeds: Feeds::default() }))
     }
 
     fn session(&mut self, step: &PluginStep) -> Result<Arc<Mutex<Session>>, Failure> {
-        if let Some(session) = &self.slots[step.slot].session {
+        let slot = &self.slots[step.slot];
+        let usable = |s: &&Arc<Mutex<Session>>| !s.try_lock().is_ok_and(|s| s.voided());
+        if let Some(session) = slot.session.as_ref().filter(usable) {
             return Ok(session.clone());
         }
         let lane = self.lane(step).ok_or(Failure::NotReady)?;
@@ -99,70 +110,75 @@ impl Exchange {
         self.slots[step.slot].session = Some(session.clone());
         Ok(session)
     }
+}
 
-    /// Follows a handler to its end, answering its calls.
-    async fn drive(
-        &mut self,
-        mut invocation: Invocation,
-        phase: Phase,
-        payload: Bytes,
-        minor: u16,
-    ) -> Result<Outcome, Failure> {
-        let mut feeds = Feeds::default();
+impl Handler {
+    /// Follows the handler to its end, or to the head of a stream.
+    async fn outcome(mut self, exchange: &mut Exchange) -> Result<Outcome, Failure> {
         loop {
-            feeds.pour(&mut invocation, self);
-            let waits = feeds.wait_for_client(self);
+            match self.next(exchange).await? {
+                Event::Done(Verdict::Next, commit) => {
+                    return Ok(Outcome::Next(mutation::check(&commit, self.minor)?));
+                }
+                Event::Done(Verdict::End | Verdict::StreamEnd, commit) => {
+                    return Ok(Outcome::End(mutation::check(&commit, self.minor)?));
+                }
+                Event::StreamHead(call, commit) => match mutation::check(&commit, self.minor) {
+                    Ok(changes) => return Ok(Outcome::Stream(Box::new(self), call, changes)),
+                    Err(failure) => {
+                        let why = failure.to_string();
+                        self.invocation.refuse(&call, wire::ERROR_BAD_RECORD, &why);
+                        return Err(failure);
+                    }
+                },
+                Event::StreamPiece(piece) => self.invocation.give_back(piece.len()),
+                Event::Call(_) | Event::Room => {}
+            }
+        }
+    }
+
+    /// What the handler does next; what it asks is answered on the way.
+    ///
+    /// # Errors
+    /// The [`Failure`] that ended it.
+    pub(super) async fn next(&mut self, exchange: &mut Exchange) -> Result<Event, Failure> {
+        loop {
+            self.feeds.pour(&mut self.invocation, exchange);
+            let waits = self.feeds.wait_for_client(exchange);
             if waits.is_some() {
-                invocation.pause();
+                self.invocation.pause();
             } else {
-                invocation.resume();
+                self.invocation.resume();
             }
             let event = tokio::select! {
-                event = invocation.next() => event?,
-                read = self.tape.read(waits == Some(Reader::Whole)), if waits.is_some() => {
+                event = self.invocation.next() => event?,
+                read = exchange.tape.read(waits == Some(Reader::Whole)), if waits.is_some() => {
                     read?;
                     continue;
                 }
             };
             match event {
-                Event::Done(Verdict::Next, commit) => {
-                    return Ok(Outcome::Next(mutation::check(&commit, minor)?));
-                }
-                Event::Done(Verdict::End | Verdict::StreamEnd, commit) => {
-                    return Ok(Outcome::End(mutation::check(&commit, minor)?));
-                }
-                Event::StreamHead(call, commit) => match mutation::check(&commit, minor) {
-                    Ok(changes) => return Ok(Outcome::Stream(Box::new(invocation), call, changes)),
-                    Err(failure) => {
-                        invocation.refuse(&call, wire::ERROR_BAD_RECORD, &failure.to_string());
-                        return Err(failure);
-                    }
-                },
-                Event::Call(call) => {
-                    self.answer(&mut invocation, phase, call, &payload, &mut feeds)
-                }
-                Event::StreamPiece(piece) => invocation.give_back(piece.len()),
+                Event::Call(call) => self.answer(exchange, call),
                 Event::Room => {}
+                other => return Ok(other),
             }
         }
     }
 
-    fn answer(
-        &mut self,
-        invocation: &mut Invocation,
-        phase: Phase,
-        call: HostCall,
-        payload: &Bytes,
-        feeds: &mut Feeds,
-    ) {
+    fn answer(&mut self, exchange: &mut Exchange, call: HostCall) {
+        let Self { invocation, feeds, .. } = self;
         match call.method {
-            wire::METHOD_GET_PAYLOAD => feeds.bytes(invocation, call, payload.clone()),
+            wire::METHOD_GET_PAYLOAD => feeds.bytes(invocation, call, self.payload.clone()),
             wire::METHOD_READ_RESPONSE_FULL_BODY => {
-                let body = self.draft_body.clone().unwrap_or_default();
+                let body = exchange.draft_body.clone().unwrap_or_default();
                 feeds.bytes(invocation, call, body);
             }
-            _ if self.tape.gone() => {
-                let why = format!("the request body was forwarded before {}", phase.name());
+            _ if exchange.tape.gone() => {
+                let why = format!(
+                    "the request body was forwarded before {}: of one that nobody read, {} bytes are kept",
+                    self.phase.name(),
+                    tape::REMEMBERED_MAX
+                );
                 invocation.refuse(&call, wire::ERROR_BAD_STATE, &why);
             }
             wire::METHOD_READ_REQUEST_FULL_BODY => feeds.add(call, Source::Request(Reader::Whole)),
@@ -210,6 +226,12 @@ impl Feeds {
     fn pour(&mut self, invocation: &mut Invocation, exchange: &mut Exchange) {
         while let Some((call, source, at)) = self.open.front_mut() {
             let tape = &mut exchange.tape;
+            if matches!(source, Source::Request(_)) && tape.lost(*at) {
+                let why = "what was read of the request body by Body() is not kept";
+                invocation.refuse(call, wire::ERROR_BAD_STATE, why);
+                self.open.pop_front();
+                continue;
+            }
             let (end, complete) = match source {
                 Source::Bytes(bytes) => (bytes.len(), true),
                 Source::Request(Reader::Whole) if !tape.complete() => return,
@@ -224,8 +246,7 @@ impl Feeds {
                 Source::Request(_) => tape.slice(*at, room),
             };
             *at += piece.len();
-            // Pieces that are no longer kept read as an early end.
-            let last = complete && (*at == end || piece.is_empty());
+            let last = complete && *at == end;
             invocation.send_piece(call, &piece, last);
             if last {
                 self.open.pop_front();

@@ -1,5 +1,7 @@
 //! The response on its way back: ResponseFilter on its head, ResponseBodyFilter on its pieces, Logging at its end.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap};
 use http::{Method, Response, StatusCode};
@@ -8,13 +10,12 @@ use nylon_protocol::wire;
 
 use super::chain::{Chain, Step};
 use super::exchange::Exchange;
-use super::mutation::Changes;
-use super::phase::{Extra, Outcome};
+use super::phase::{Extra, Handler, Outcome};
 use super::tail::LogTail;
 use super::{ServiceError, error_response};
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
-use crate::session::{Event, HostCall, Invocation, Phase, Verdict};
+use crate::session::{Event, HostCall, Phase, Verdict};
 
 impl Exchange {
     /// Sends a response back through the chain.
@@ -25,12 +26,10 @@ impl Exchange {
             body = self.replace_body(replaced);
         }
         self.apply_draft();
-        if let Some(replaced) = self.response_filters(None).await {
-            body = replaced;
-        }
+        let filtered = self.response_filters(None).await;
+        body = filtered.body.unwrap_or(body);
         let chain = self.chain.clone();
-        let bare = self.parts.method == Method::HEAD
-            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bare = self.is_bare();
         if bare && self.parts.method != Method::HEAD {
             body = Body::empty();
             self.headers.remove(header::CONTENT_LENGTH);
@@ -63,30 +62,40 @@ impl Exchange {
     /// Sends the head of a streamed response, then its pieces as the handler writes them.
     pub(super) async fn stream(
         mut self,
-        mut invocation: Box<Invocation>,
+        mut handler: Box<Handler>,
         call: HostCall,
         slot: usize,
     ) -> Response<Body> {
         self.status = StatusCode::OK;
         self.apply_draft();
         self.headers.remove(header::CONTENT_LENGTH);
-        if self.response_filters(Some(slot)).await.is_some() {
-            let why = "a response filter replaced or refused the streamed response";
-            invocation.refuse(&call, wire::ERROR_BAD_STATE, why);
-            drop(invocation);
-            let error = ServiceError {
-                status: StatusCode::BAD_GATEWAY,
-                code: "RUNTIME_ERROR",
-                message: why.into(),
-            };
-            return error_response(&error);
-        }
-        invocation.reply(&call, &[]);
-        let head = self.head_parts();
-        let (pump, body) = Body::pumped();
+        let filtered = self.response_filters(Some(slot)).await;
         let tasks = self.chain.tasks.clone();
-        tasks.spawn(self.pump_stream(invocation, pump));
+        if let Some(body) = filtered.body.filter(|_| filtered.failed) {
+            let why = "a response filter of the chain failed: there is no stream";
+            handler.invocation.refuse(&call, wire::ERROR_BAD_STATE, why);
+            drop(handler);
+            let head = self.head_parts();
+            tasks.spawn(self.log());
+            return respond_with(head, body);
+        }
+        handler.invocation.reply(&call, &[]);
+        let head = self.head_parts();
+        let bare = self.is_bare();
+        let (pump, body) = Body::pumped();
+        tasks.spawn(self.pump_stream(handler, pump));
+        if bare {
+            // Nobody reads it: the handler may end it in its own time, but not go on for ever.
+            tasks.spawn(tokio::time::timeout(BARE_STREAM, drain(body)));
+            return respond_with(head, Body::empty());
+        }
         respond_with(head, body)
+    }
+
+    /// Whether the response has no body, whatever anybody made for it.
+    fn is_bare(&self) -> bool {
+        self.parts.method == Method::HEAD
+            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
     fn head_parts(&self) -> (StatusCode, HeaderMap) {
@@ -108,11 +117,10 @@ impl Exchange {
         }
     }
 
-    /// ResponseFilter of the middleware. Returns the body if one of them replaced it, or if one failed closed: its
-    /// error then is the response. `streaming` is the pair whose handler runs: it takes no other phase.
-    async fn response_filters(&mut self, streaming: Option<usize>) -> Option<Body> {
+    /// ResponseFilter of the middleware. `streaming` is the pair whose handler runs: it takes no other phase.
+    async fn response_filters(&mut self, streaming: Option<usize>) -> Filtered {
         let chain = self.chain.clone();
-        let mut replaced = None;
+        let mut filtered = Filtered::default();
         for step in &chain.steps {
             let step = match step {
                 Step::ResponseHeaders(modifier) => {
@@ -136,26 +144,23 @@ impl Exchange {
                 Ok(Some(Outcome::Stream(..))) => continue,
                 Err(failure) => {
                     if let Some(failure) = self.pass(step, Phase::ResponseFilter, failure) {
-                        replaced = Some(self.become_error(failure));
+                        filtered =
+                            Filtered { body: Some(self.become_error(failure)), failed: true };
                     }
                     continue;
                 }
             };
-            let body = self.apply_late(changes);
-            replaced = body.or(replaced);
+            if let Some(body) = changes.body.filter(|_| streaming.is_none() || filtered.failed) {
+                filtered.body = Some(self.replace_body(body));
+            }
+            for op in changes.head {
+                op.apply(&mut self.status, &mut self.headers);
+            }
             if ended {
                 break;
             }
         }
-        replaced
-    }
-
-    fn apply_late(&mut self, changes: Changes) -> Option<Body> {
-        let body = changes.body.map(|body| self.replace_body(body));
-        for op in changes.head {
-            op.apply(&mut self.status, &mut self.headers);
-        }
-        body
+        filtered
     }
 
     fn become_error(&mut self, failure: Failure) -> Body {
@@ -166,12 +171,14 @@ impl Exchange {
         body
     }
 
-    /// Whether any pair of the chain may want `phase`: one that was not asked yet, or is busy, may.
+    /// Whether any pair of the chain may want `phase`: one that was not asked yet, or is busy, may. What failed closed
+    /// gets only Logging.
     fn wanted(&self, chain: &Chain, phase: Phase) -> bool {
         chain.plugins().any(|step| {
             let slot = &self.slots[step.slot];
             let session = slot.session.as_ref();
-            !slot.failed && session.is_none_or(|s| s.try_lock().map_or(true, |s| s.wants(phase)))
+            (!slot.failed || phase == Phase::Logging)
+                && session.is_none_or(|s| s.try_lock().map_or(true, |s| s.wants(phase)))
         })
     }
 
@@ -273,31 +280,29 @@ impl Exchange {
     }
 
     /// Hands the pieces of a streaming handler to the client until it ends the stream, then logs.
-    async fn pump_stream(mut self, mut invocation: Box<Invocation>, pump: Pump) {
+    async fn pump_stream(mut self, mut handler: Box<Handler>, pump: Pump) {
+        let bare = self.is_bare();
         loop {
             let event = tokio::select! {
-                event = invocation.next() => event,
+                event = handler.next(&mut self) => event,
                 () = pump.closed() => Err(Failure::ClientGone),
             };
             match event {
                 Ok(Event::StreamPiece(piece)) => {
                     let bytes = piece.len();
                     if bytes > 0 {
-                        invocation.pause();
+                        handler.invocation.pause();
                         let sent = pump.send(Ok(Frame::data(piece))).await;
-                        invocation.resume();
+                        handler.invocation.resume();
                         if sent.is_err() {
                             continue;
                         }
                     }
-                    self.sent += bytes as u64;
-                    invocation.give_back(bytes);
+                    self.sent += if bare { 0 } else { bytes as u64 };
+                    handler.invocation.give_back(bytes);
                 }
                 Ok(Event::Done(Verdict::StreamEnd, _)) => break,
-                Ok(Event::Call(call)) => {
-                    invocation.refuse(&call, wire::ERROR_BAD_STATE, "not while streaming");
-                }
-                Ok(Event::Room) => {}
+                Ok(Event::Call(_) | Event::Room) => {}
                 Ok(Event::Done(..) | Event::StreamHead(..)) => {
                     self.cut(&pump, Failure::Refused("NEXT or END after Stream()".into())).await;
                     break;
@@ -309,7 +314,7 @@ impl Exchange {
             }
         }
         drop(pump);
-        drop(invocation);
+        drop(handler);
         self.log().await;
     }
 
@@ -323,9 +328,6 @@ impl Exchange {
     pub(super) async fn log(mut self) {
         let chain = self.chain.clone();
         for step in chain.plugins() {
-            if self.slots[step.slot].failed {
-                continue;
-            }
             let extra = Extra { piece: None, stats: true };
             match self.run(step, Phase::Logging, extra).await {
                 Ok(Some(Outcome::End(_))) => break,
@@ -336,6 +338,22 @@ impl Exchange {
             }
         }
     }
+}
+
+/// What ResponseFilter made of a body.
+#[derive(Debug, Default)]
+struct Filtered {
+    /// The body, if one of them replaced it or failed.
+    body: Option<Body>,
+    /// One failed closed: the response is its error.
+    failed: bool,
+}
+
+/// How long a handler may stream what nobody reads.
+const BARE_STREAM: Duration = Duration::from_secs(5);
+
+async fn drain(mut body: Body) {
+    while let Some(Ok(_)) = body.next().await {}
 }
 
 fn respond_with((status, headers): (StatusCode, HeaderMap), body: Body) -> Response<Body> {

@@ -24,6 +24,7 @@
 use http::Method;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What a request must carry to reach a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,8 +65,8 @@ pub struct Matched {
     pub target: Target,
     /// Route parameters in path order, not percent-decoded.
     pub params: Vec<(String, String)>,
-    /// Length of the literal prefix of the pattern, `/api` in `/api/{*rest}`.
-    prefix: usize,
+    /// The literal prefix of the pattern, `/api` in `/api/{*rest}`.
+    prefix: Arc<str>,
 }
 
 /// A pattern that cannot be added.
@@ -104,7 +105,7 @@ struct Patterns {
 #[derive(Debug, Clone)]
 struct Leaf {
     target: Target,
-    prefix: usize,
+    prefix: Arc<str>,
     /// How general each segment is; the lexicographically smallest candidate wins.
     rank: Vec<Segment>,
 }
@@ -130,7 +131,8 @@ impl Router {
             Matcher::Header(value) => self.headers.entry(value.clone()).or_default(),
         };
         for method in methods {
-            let leaf = Leaf { target, prefix: literal_prefix(pattern), rank: rank(pattern) };
+            let prefix = pattern[..literal_prefix(pattern)].into();
+            let leaf = Leaf { target, prefix, rank: rank(pattern) };
             table.entry(method.clone()).or_default().insert(pattern, leaf).map_err(|cause| {
                 match cause {
                     matchit::InsertError::Conflict { with } => {
@@ -181,15 +183,19 @@ impl Patterns {
         Some(Matched {
             target: best.value.target,
             params: best.params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-            prefix: best.value.prefix,
+            prefix: best.value.prefix.clone(),
         })
     }
 }
 
 impl Matched {
-    /// `path_and_query` with the pattern's literal prefix replaced by `prefix`; the query stays.
+    /// `path_and_query` with the pattern's literal prefix replaced by `prefix`; the query stays. A path without that
+    /// prefix is one a plugin chose: it is left as it is.
     pub fn rewrite(&self, prefix: &str, path_and_query: &str) -> String {
-        let rest = path_and_query.get(self.prefix..).unwrap_or_default();
+        let whole = |rest: &&str| rest.is_empty() || rest.starts_with(['/', '?']);
+        let Some(rest) = path_and_query.strip_prefix(&*self.prefix).filter(whole) else {
+            return path_and_query.to_owned();
+        };
         let base = prefix.trim_end_matches('/');
         let slash = if base.is_empty() && !rest.starts_with('/') { "/" } else { "" };
         format!("{base}{slash}{rest}")

@@ -1,5 +1,6 @@
 //! Logging happens whatever ends a request: the end of its body, a client that leaves, a future that is dropped.
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::exchange::Exchange;
@@ -50,9 +51,9 @@ impl LogTail {
 }
 
 impl Tail for LogTail {
-    fn piece(&mut self, bytes: usize) {
+    fn piece(&mut self, piece: &Bytes) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.sent += bytes as u64;
+            exchange.sent += piece.len() as u64;
         }
     }
 

@@ -1,12 +1,17 @@
 //! A request body that may be read by plugins before it goes upstream, and still goes upstream.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 
-use crate::body::Body;
+use crate::body::{Body, Tail};
 use crate::error::Failure;
 
 /// Most bytes kept of a body that a plugin reads and an upstream gets as well (CONTRACT B06).
 pub(crate) const KEPT_MAX: usize = nylon_protocol::wire::LIMIT_RAW_BODY;
+
+/// Most bytes remembered of a body that went upstream unread, for plugins that ask for it later.
+pub(crate) const REMEMBERED_MAX: usize = 64 * 1024;
 
 /// The client's body: what was read of it so far, and the rest.
 #[derive(Debug)]
@@ -18,21 +23,34 @@ pub(crate) struct Tape {
     rest: Option<Body>,
     /// Whether the body ends at `end`.
     complete: bool,
-    /// Keep what is read: somebody else will want it.
+    /// Keep what is read: somebody else may want it.
     keep: bool,
+    /// What went upstream unread.
+    memory: Option<Arc<Mutex<Memory>>>,
 }
 
 impl Tape {
-    /// `keep`: the body is forwarded after plugins have read it.
-    pub(crate) fn new(body: Body, keep: bool) -> Self {
+    /// Keeps what is read of `body`, until [`Self::last_reader`].
+    pub(crate) fn new(body: Body) -> Self {
         let complete = http_body::Body::is_end_stream(&body);
-        Self { pieces: Vec::new(), base: 0, end: 0, rest: Some(body), complete, keep }
+        let (pieces, rest) = (Vec::new(), Some(body));
+        Self { pieces, base: 0, end: 0, rest, complete, keep: true, memory: None }
+    }
+
+    /// Nobody reads after the handler that runs next: what it reads as it comes need not be kept, so that it may be
+    /// larger than any bound.
+    pub(crate) fn last_reader(&mut self) {
+        self.keep = self.complete;
+    }
+
+    /// Whether the bytes before `at` are no longer there.
+    pub(crate) fn lost(&self, at: usize) -> bool {
+        at < self.base
     }
 
     /// Replaces the body by one a plugin made.
     pub(crate) fn replace(&mut self, body: Bytes) {
-        let keep = self.keep;
-        *self = Self::new(Body::empty(), keep);
+        *self = Self::new(Body::empty());
         self.end = body.len();
         self.pieces.extend((!body.is_empty()).then_some(body));
         self.complete = true;
@@ -43,8 +61,17 @@ impl Tape {
         self.complete
     }
 
-    /// Whether the rest of the body was handed on, so that no more can be read.
-    pub(crate) fn gone(&self) -> bool {
+    /// Whether the body was handed on and cannot be read any more: it is larger than [`REMEMBERED_MAX`], or still on
+    /// its way.
+    pub(crate) fn gone(&mut self) -> bool {
+        if let Some(memory) = &self.memory {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            if memory.complete && !memory.over && !self.complete {
+                let bytes = std::mem::take(&mut memory.bytes);
+                (self.base, self.end, self.complete) = (0, bytes.len(), true);
+                self.pieces = vec![bytes.into()];
+            }
+        }
         self.rest.is_none() && !self.complete
     }
 
@@ -53,7 +80,7 @@ impl Tape {
         self.end
     }
 
-    /// Reads one more piece. `whole` keeps it for a reader of the whole body.
+    /// Reads one more piece. `whole`: for a reader of the whole body; all of it is kept.
     ///
     /// # Errors
     /// [`Failure::BodyTooLarge`] past the bound of a kept body, [`Failure::ClientGone`] when the client stops sending.
@@ -65,7 +92,8 @@ impl Tape {
             Some(Ok(frame)) => {
                 if let Ok(piece) = frame.into_data() {
                     self.end += piece.len();
-                    if (self.keep || whole) && self.end > KEPT_MAX {
+                    self.keep |= whole;
+                    if self.keep && self.end > KEPT_MAX {
                         return Err(Failure::BodyTooLarge(KEPT_MAX));
                     }
                     self.pieces.push(piece);
@@ -78,7 +106,7 @@ impl Tape {
         Ok(())
     }
 
-    /// Up to `max` bytes from offset `at`, empty when they were not read yet or are no longer kept.
+    /// Up to `max` bytes from offset `at`, empty when they were not read yet.
     pub(crate) fn slice(&mut self, at: usize, max: usize) -> Bytes {
         if !self.keep {
             self.let_go(at);
@@ -106,15 +134,47 @@ impl Tape {
         }
     }
 
-    /// The body to send upstream. A complete one can still be read afterwards.
+    /// The body to send upstream. A complete one, and a small one once it was sent, can still be read afterwards.
     pub(crate) fn forward(&mut self) -> Body {
         let rest = self.rest.take().unwrap_or_default();
-        let pieces =
-            if self.complete { self.pieces.clone() } else { std::mem::take(&mut self.pieces) };
-        match pieces.as_slice() {
-            [] => rest,
-            [one] if self.complete => one.clone().into(),
-            _ => Body::tape(pieces, rest),
+        if self.complete {
+            return match self.pieces.as_slice() {
+                [] => rest,
+                [one] => one.clone().into(),
+                pieces => Body::tape(pieces.to_vec(), rest),
+            };
         }
+        let memory = Arc::new(Mutex::new(Memory::default()));
+        self.memory = Some(memory.clone());
+        let body = Body::tape(std::mem::take(&mut self.pieces), rest);
+        body.tailed(Box::new(Recorder(memory)))
+    }
+}
+
+/// A body as it went by, if it is small.
+#[derive(Debug, Default)]
+struct Memory {
+    bytes: Vec<u8>,
+    complete: bool,
+    /// It is larger than [`REMEMBERED_MAX`].
+    over: bool,
+}
+
+#[derive(Debug)]
+struct Recorder(Arc<Mutex<Memory>>);
+
+impl Tail for Recorder {
+    fn piece(&mut self, piece: &Bytes) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.over |= memory.bytes.len() + piece.len() > REMEMBERED_MAX;
+        if memory.over {
+            memory.bytes = Vec::new();
+        } else {
+            memory.bytes.extend_from_slice(piece);
+        }
+    }
+
+    fn end(&mut self, complete: bool, _error: Option<&str>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).complete |= complete;
     }
 }

@@ -76,12 +76,12 @@ impl Files {
 
 /// `rewrite` of a static service names a prefix to strip; one the path does not start with replaces the matched one.
 fn rewritten(path: &str, rewrite: Option<&str>, matched: &Matched) -> String {
-    match rewrite {
-        None => path.to_owned(),
-        Some(prefix) if prefix != "/" && path.starts_with(prefix) => {
-            path[prefix.len()..].to_owned()
+    let Some(prefix) = rewrite else { return path.to_owned() };
+    match path.strip_prefix(prefix.trim_end_matches('/')) {
+        Some(rest) if prefix != "/" && (rest.is_empty() || rest.starts_with('/')) => {
+            rest.to_owned()
         }
-        Some(prefix) => matched.rewrite(prefix, path),
+        _ => matched.rewrite(prefix, path),
     }
 }
 

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ::http::header::{self, HeaderName, HeaderValue};
-use ::http::{Request, Response, StatusCode};
+use ::http::{Request, Response, StatusCode, Version};
 
 use super::files::Files;
-use super::upstream::Upstream;
+use super::upstream::{Upstream, strip_named};
 use crate::body::Body;
 use crate::dispatch::route::{Found, Matched, Router, Target, host_without_port};
 use crate::dispatch::{Chain, Client, ServiceError, error_response};
@@ -45,8 +45,9 @@ impl Site {
         request: Request<hyper::body::Incoming>,
         peer: SocketAddr,
     ) -> Response<Body> {
-        let request = request.map(Body::from);
-        match self.find(&request) {
+        let mut request = request.map(Body::from);
+        let found = admit(&mut request).and_then(|()| self.find(&request));
+        match found {
             Ok((served, matched)) => served.answer(request, peer, matched).await,
             Err(error) => {
                 let mut response = error_response(&error.error);
@@ -60,12 +61,8 @@ impl Site {
 
     fn find(&self, request: &Request<Body>) -> Result<(&Served, Matched), NotServed> {
         let headers = request.headers();
-        if headers.get_all(header::HOST).iter().count() > 1 {
-            let why = "more than one Host header".to_owned();
-            return Err(NotServed::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", why));
-        }
         let host = headers.get(header::HOST).and_then(|v| v.to_str().ok());
-        let host = request.uri().host().or(host.map(host_without_port)).unwrap_or("");
+        let host = host.map_or("", host_without_port);
         let selector = headers.get(&self.selector).and_then(|v| v.to_str().ok());
         let path = request.uri().path();
         match self.router.find(selector, host, request.method(), path) {
@@ -86,6 +83,26 @@ impl Site {
             }
         }
     }
+}
+
+/// Makes one request of what came: one host, that of the target where it names one (RFC 9112 section 3.2.2), and nothing
+/// that the client meant for this connection alone, so that it cannot take away later what plugins set.
+fn admit(request: &mut Request<Body>) -> Result<(), NotServed> {
+    let bad = |why: &str| NotServed::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", why.to_owned());
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 {
+        return Err(bad("more than one Host header"));
+    }
+    if hosts == 0 && request.version() == Version::HTTP_11 {
+        return Err(bad("no Host header"));
+    }
+    if let Some(authority) = request.uri().authority() {
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let host = HeaderValue::from_str(host).map_err(|_| bad("no host"))?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    strip_named(request.headers_mut());
+    Ok(())
 }
 
 /// Why a request goes nowhere.

@@ -102,6 +102,11 @@ impl Session {
         !self.closed && self.wants.has(phase)
     }
 
+    /// Whether it was given up before its end: what is still to be run needs another.
+    pub(crate) fn voided(&self) -> bool {
+        self.closed && !self.wants.is_empty()
+    }
+
     /// Whether the worker has the request's record from this session.
     pub(crate) fn holds_record(&self) -> bool {
         self.opened && !self.closed

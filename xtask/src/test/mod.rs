@@ -21,7 +21,7 @@ use artifact::Artifacts;
 use report::Report;
 
 /// Groups that must exist, in the order they run; other test programs follow under their package's name.
-const GROUPS: [&str; 19] = [
+const GROUPS: [&str; 20] = [
     "plugins",
     "protocol",
     "shm",
@@ -36,6 +36,7 @@ const GROUPS: [&str; 19] = [
     "requests",
     "responses",
     "streams",
+    "proxying",
     "badinput",
     "lifecycle",
     "crash",

@@ -134,3 +134,12 @@ fn rewrite_replaces_the_literal_prefix_and_keeps_the_query() {
     assert_eq!(rewritten("/a/{id}/b", "/z", "/a/7/b"), "/z/7/b");
     assert_eq!(rewritten("/a/v{id}", "/z", "/a/v7"), "/z/v7");
 }
+
+#[test]
+fn rewrite_leaves_a_path_alone_that_a_plugin_chose() {
+    let found = matched(router(&["/api/{*rest}"]).find(None, "h", &Method::GET, "/api/x")).unwrap();
+    for target in ["/other/y?k=1", "/zz", "/", "/apis/x"] {
+        assert_eq!(found.rewrite("/v2", target), target);
+    }
+    assert_eq!(found.rewrite("/v2", "/api/other"), "/v2/other");
+}

@@ -22,6 +22,7 @@ func main() {
 	responses(plugin)
 	bodies(plugin)
 	streams(plugin)
+	proxying(plugin)
 	crashes(plugin)
 	sdk.Serve()
 }

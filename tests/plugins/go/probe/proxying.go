@@ -1,0 +1,59 @@
+package main
+
+import (
+	"io"
+
+	sdk "github.com/nylon-rs/nylon/sdk-go"
+)
+
+// proxying is about what reaches the other side of the gateway, and what is still there later.
+func proxying(plugin *sdk.NylonPlugin) {
+	request(plugin, "answer-raw-body", func(p *sdk.PhaseRequestFilter) {
+		p.Response().BodyText(sum(p.Request().RawBody()))
+		p.End()
+	})
+	// Asks for the request body when it is long gone upstream.
+	plugin.AddPhaseHandler("late-body", func(phase *sdk.PhaseHandler) {
+		phase.ResponseFilter(func(p *sdk.PhaseResponseFilter) {
+			p.SetResponseHeader("x-late-body", sum(p.Request().RawBody()))
+			p.Next()
+		})
+		phase.Logging(func(p *sdk.PhaseLogging) {
+			trace("late-body %s", sum(p.Request().RawBody()))
+			p.Next()
+		})
+	})
+	request(plugin, "stream-echo", func(p *sdk.PhaseRequestFilter) {
+		stream, err := p.Response().Stream()
+		if err != nil {
+			trace("stream-echo %v", err)
+			return
+		}
+		n, err := io.Copy(stream, p.Request().Body())
+		trace("stream-echo %d %v", n, err)
+		_ = stream.End()
+	})
+	request(plugin, "role", func(p *sdk.PhaseRequestFilter) {
+		p.SetRequestHeader("X-Role", "admin")
+		p.Next()
+	})
+	request(plugin, "headers-early", func(p *sdk.PhaseRequestFilter) {
+		p.Response().SetHeader("access-control-allow-origin", "*")
+		p.Response().SetHeader("content-type", "text/x-mine")
+		p.Response().SetStatus(201)
+		p.Next()
+	})
+	response(plugin, "body-late", func(p *sdk.PhaseResponseFilter) {
+		p.Response().BodyText("instead")
+		p.Next()
+	})
+	// Its own failure is what an access log is for.
+	plugin.AddPhaseHandler("fails-and-logs", func(phase *sdk.PhaseHandler) {
+		phase.RequestFilter(func(*sdk.PhaseRequestFilter) { panic("on purpose") })
+		phase.Logging(func(p *sdk.PhaseLogging) {
+			trace("failed with %d", p.Response().Status())
+			p.Next()
+		})
+	})
+	response(plugin, "fails-late", func(*sdk.PhaseResponseFilter) { panic("on purpose") })
+}
