@@ -1,7 +1,7 @@
 //! The host: a set of plugins, kept running, and what is asked of them as a whole.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nylon_shm::telemetry::Telemetry;
 use tokio::sync::Mutex;
@@ -86,14 +86,19 @@ impl Host {
         &self.tasks
     }
 
-    /// Waits for what is still done for requests, then stops every worker: its shutdown hooks run. Both within `grace`;
-    /// what is still there then is killed.
+    /// Waits for what is still done for requests, then stops every worker: its shutdown hooks run. Both within `grace`,
+    /// but for a second that the hooks get in any case; what is still there then is killed.
     pub async fn stop(&self, grace: Duration) {
+        let end = Instant::now() + grace;
         self.tasks.close();
         let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
-        self.supervisor.lock().await.stop(grace).await;
+        let left = end.saturating_duration_since(Instant::now()).max(HOOKS_MIN);
+        self.supervisor.lock().await.stop(left).await;
     }
 }
+
+/// What shutdown hooks get when the requests in flight took all the time.
+const HOOKS_MIN: Duration = Duration::from_secs(1);
 
 /// The telemetry segment; a host runs without one where none can be made.
 fn telemetry(specs: &[PluginSpec]) -> Option<Arc<Telemetry>> {

@@ -37,6 +37,7 @@ pub mod gateway;
 mod host;
 mod lane;
 pub mod layer;
+mod printable;
 mod readiness;
 mod session;
 mod supervisor;

@@ -136,6 +136,19 @@ pub fn attack(mode: &str, worker: &mut Worker, call: &Call) -> Outcome {
         }
         "untaken" => fatal(flood_untaken(worker, call)),
         "finals-unread" => fatal(finals_unread(worker, call)),
+        "pong-flood" => {
+            mark();
+            let pong = Frame::new(wire::KIND_PONG);
+            fatal((0..40_000).try_for_each(|_| Ok(worker.send(&pong, &[])?)))
+        }
+        "wake-storm" => {
+            mark();
+            let end = Instant::now() + Duration::from_secs(4);
+            while Instant::now() < end {
+                worker.ring();
+            }
+            fatal(Ok(()))
+        }
         "inbox-flood" => fatal(inbox_flood(worker, call)),
         "busy-forever" => {
             mark();

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
+use nylon_protocol::wire;
 
 pub use chain::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 pub use exchange::Client;
@@ -85,16 +86,16 @@ impl Chain {
             Flow::Service => {
                 let response = service(exchange.forward(self)).await;
                 let response = response.unwrap_or_else(|e| exchange.fail(&e));
-                guard.take().respond(response).await
+                Exchange::respond(guard, response).await
             }
             Flow::Answer => {
                 // An empty response, to which what plugins collected is applied.
-                guard.take().respond(Response::new(Body::empty())).await
+                Exchange::respond(guard, Response::new(Body::empty())).await
             }
-            Flow::Stream(handler, call, slot) => guard.take().stream(handler, call, slot).await,
+            Flow::Stream(handler, call, slot) => Exchange::stream(guard, handler, call, slot).await,
             Flow::Fail(failure) => {
                 let response = exchange.fail(&failure.into());
-                guard.take().respond(response).await
+                Exchange::respond(guard, response).await
             }
         }
     }
@@ -184,6 +185,11 @@ impl Exchange {
         self.draft_body = None;
         error_response(error)
     }
+}
+
+/// Filters made more of one piece of a body than the host holds of any.
+fn too_long() -> Failure {
+    Failure::Refused(format!("body filters made over {} bytes of one piece", wire::LIMIT_STAGED))
 }
 
 impl From<Failure> for ServiceError {

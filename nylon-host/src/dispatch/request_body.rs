@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use super::chain::Chain;
 use super::exchange::Exchange;
 use super::mutation;
+use super::too_long;
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
 use crate::session::{
@@ -98,6 +99,9 @@ impl Filter {
             let filtered = self.run(chain, part, last && piece.is_empty()).await?;
             if piece.is_empty() && out.is_empty() {
                 return Ok(filtered);
+            }
+            if out.len() + filtered.len() > wire::LIMIT_STAGED {
+                return Err(too_long());
             }
             out.extend_from_slice(&filtered);
             if piece.is_empty() {

@@ -11,23 +11,29 @@ use nylon_protocol::wire;
 use super::chain::{Chain, Step};
 use super::exchange::Exchange;
 use super::phase::{Extra, Handler, Outcome};
-use super::tail::LogTail;
-use super::{ServiceError, error_response};
+use super::tail::{Guard, LogTail};
+use super::{ServiceError, error_response, too_long};
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
 use crate::session::{Event, HostCall, Phase, Verdict};
 
 impl Exchange {
     /// Sends a response back through the chain.
-    pub(super) async fn respond(mut self, response: Response<Body>) -> Response<Body> {
+    pub(super) async fn respond(mut guard: Guard, response: Response<Body>) -> Response<Body> {
         let (parts, mut body) = response.into_parts();
-        (self.status, self.headers) = (parts.status, parts.headers);
-        if let Some(replaced) = self.draft_body.clone() {
-            body = self.replace_body(replaced);
+        let exchange = guard.exchange();
+        (exchange.status, exchange.headers) = (parts.status, parts.headers);
+        if let Some(replaced) = exchange.draft_body.clone() {
+            body = exchange.replace_body(replaced);
         }
-        self.apply_draft();
-        let filtered = self.response_filters(None).await;
+        exchange.apply_draft();
+        let filtered = exchange.response_filters(None).await;
         body = filtered.body.unwrap_or(body);
+        guard.take().send(body)
+    }
+
+    /// Sends the head as it now is, and the body through those who want it.
+    fn send(mut self, mut body: Body) -> Response<Body> {
         let chain = self.chain.clone();
         let bare = self.is_bare();
         if bare && self.parts.method != Method::HEAD {
@@ -61,29 +67,28 @@ impl Exchange {
 
     /// Sends the head of a streamed response, then its pieces as the handler writes them.
     pub(super) async fn stream(
-        mut self,
+        mut guard: Guard,
         mut handler: Box<Handler>,
         call: HostCall,
         slot: usize,
     ) -> Response<Body> {
-        self.status = StatusCode::OK;
-        self.apply_draft();
-        self.headers.remove(header::CONTENT_LENGTH);
-        let filtered = self.response_filters(Some(slot)).await;
-        let tasks = self.chain.tasks.clone();
+        let exchange = guard.exchange();
+        exchange.status = StatusCode::OK;
+        exchange.apply_draft();
+        exchange.headers.remove(header::CONTENT_LENGTH);
+        let filtered = exchange.response_filters(Some(slot)).await;
+        let exchange = guard.take();
         if let Some(body) = filtered.body.filter(|_| filtered.failed) {
             let why = "a response filter of the chain failed: there is no stream";
             handler.invocation.refuse(&call, wire::ERROR_BAD_STATE, why);
             drop(handler);
-            let head = self.head_parts();
-            tasks.spawn(self.log());
-            return respond_with(head, body);
+            return exchange.send(body);
         }
         handler.invocation.reply(&call, &[]);
-        let head = self.head_parts();
-        let bare = self.is_bare();
+        let (tasks, head) = (exchange.chain.tasks.clone(), exchange.head_parts());
+        let bare = exchange.is_bare();
         let (pump, body) = Body::pumped();
-        tasks.spawn(self.pump_stream(handler, pump));
+        tasks.spawn(exchange.pump_stream(handler, pump));
         if bare {
             // Nobody reads it: the handler may end it in its own time, but not go on for ever.
             tasks.spawn(tokio::time::timeout(BARE_STREAM, drain(body)));
@@ -185,10 +190,15 @@ impl Exchange {
     /// Passes a body through ResponseBodyFilter, piece by piece, then logs.
     async fn pump(mut self, mut body: Body, pump: Pump) {
         let chain = self.chain.clone();
-        while let Some(frame) = body.next().await {
+        loop {
+            let frame = tokio::select! {
+                frame = body.next() => frame,
+                () = pump.closed() => Some(Err(Failure::ClientGone.into())),
+            };
             let frame = match frame {
-                Ok(frame) => frame,
-                Err(e) => {
+                None => break,
+                Some(Ok(frame)) => frame,
+                Some(Err(e)) => {
                     self.error = Some(e.to_string());
                     let _ = pump.send(Err(e)).await;
                     break;
@@ -196,7 +206,10 @@ impl Exchange {
             };
             let last = http_body::Body::is_end_stream(&body);
             let sent = match frame.into_data() {
-                Ok(piece) => self.pump_piece(&chain, piece, last, &pump).await,
+                Ok(piece) => tokio::select! {
+                    sent = self.pump_piece(&chain, piece, last, &pump) => sent,
+                    () = pump.closed() => Err(Failure::ClientGone),
+                },
                 Err(trailers) => pump.send(Ok(trailers)).await.map_err(|_| Failure::ClientGone),
             };
             if let Err(failure) = sent {
@@ -265,6 +278,9 @@ impl Exchange {
                 if whole.is_empty() && out.is_empty() {
                     piece = filtered;
                     break;
+                }
+                if out.len() + filtered.len() > wire::LIMIT_STAGED {
+                    return Err(too_long());
                 }
                 out.extend_from_slice(&filtered);
                 if whole.is_empty() {

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -31,11 +32,11 @@ pub struct Gateway {
     listeners: Vec<TcpListener>,
     site: Arc<Site>,
     host: Host,
-    grace: std::time::Duration,
+    grace: Duration,
 }
 
 /// Time a client has to send a request's head.
-const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes a request's head may have; a record holds no more either (431).
 const HEAD_MAX: usize = 48 * 1024;
 
@@ -93,10 +94,11 @@ impl Gateway {
         drop(accepting);
         drop(incoming);
         tracing::info!(connections = graceful.count(), "draining");
+        let end = Instant::now() + grace;
         if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still in flight after the grace period");
         }
-        host.stop(grace).await;
+        host.stop(end.saturating_duration_since(Instant::now())).await;
     }
 }
 
@@ -112,7 +114,7 @@ async fn accept(listener: TcpListener, to: tokio::sync::mpsc::Sender<(TcpStream,
             Err(e) => {
                 // Out of descriptors, most likely: no busy loop.
                 tracing::warn!(error = %e, "accept");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }

@@ -3,6 +3,7 @@
 //! In: frames from sessions.  Out: frames of the worker, each in the inbox of the invocation it belongs to.
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
+mod flood;
 mod reactor;
 mod registry;
 mod table;
@@ -82,6 +83,8 @@ pub(crate) struct Lane {
     pub(crate) identity: Identity,
     pub(crate) counters: Counters,
     credits: Semaphore,
+    /// Bytes of bodies the worker has staged for commits to come.
+    staged: AtomicU64,
     waiting: AtomicU64,
     table: Mutex<Table>,
     writer: Mutex<Writer>,
@@ -101,6 +104,8 @@ pub(crate) struct Lane {
     faulted: Notify,
 }
 
+/// Bytes one worker may have staged at a time, over all its handlers.
+const STAGED_MAX: u64 = 128 * 1024 * 1024;
 /// Callers that may wait for a credit at the same time; more are refused at once.
 const WAITING_MAX: u64 = 256;
 /// The longest wait for a credit.
@@ -121,6 +126,7 @@ impl Lane {
             identity,
             counters: Counters::default(),
             credits: Semaphore::new(credits as usize),
+            staged: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             table: Mutex::new(Table::new(credits, window)),
             writer: Mutex::new(Writer::new(end.down, backlog_max(credits, window))),
@@ -201,6 +207,16 @@ impl Lane {
         if let Some(n) = stuck {
             self.report(Fault::Stuck(n));
         }
+    }
+
+    /// Takes `bytes` of a staged body into the host's memory; false when the worker has staged all it may.
+    pub(crate) fn stage(&self, bytes: u64) -> bool {
+        self.staged.fetch_add(bytes, Ordering::Relaxed) + bytes <= STAGED_MAX
+    }
+
+    /// Staged bytes are applied or dropped.
+    pub(crate) fn unstage(&self, bytes: u64) {
+        self.staged.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Publishes a frame down; what does not fit waits its turn.
@@ -305,9 +321,9 @@ impl Lane {
     ) -> Result<bool, Violation> {
         let Some(frame) = up.pop(payload)? else { return Ok(false) };
         self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
-        match frame.kind {
-            wire::KIND_PONG | wire::KIND_GOAWAY => return Ok(true),
-            _ => {}
+        if matches!(frame.kind, wire::KIND_PONG | wire::KIND_GOAWAY) {
+            self.table().unasked(Instant::now())?;
+            return Ok(true);
         }
         let delivery = self.table().deliver(frame, payload, Instant::now())?;
         match delivery {

@@ -4,13 +4,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nylon_protocol::Violation;
 use nylon_shm::Armed;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::flood::Flood;
 use super::{Fault, Lane, lock};
 use crate::readiness;
 
@@ -36,14 +37,28 @@ pub(super) fn start(lane: &Arc<Lane>, host_bell: OwnedFd) -> io::Result<()> {
 async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
     let mut payload = Vec::new();
     let mut wakes = 0u32;
+    let mut storm = Flood::new("wakes without a frame");
+    let mut rung = false;
     while lane.fault.get().is_none() {
-        match turn(&lane, &mut payload) {
+        let before = lane.counters.frames_up.load(Ordering::Relaxed);
+        let turned = turn(&lane, &mut payload);
+        if lane.counters.frames_up.load(Ordering::Relaxed) != before {
+            storm.useful();
+        } else if std::mem::take(&mut rung)
+            && let Err(v) = storm.useless(Instant::now())
+        {
+            return lane.report(Fault::Violation(v));
+        }
+        match turned {
             Ok(Turn::More) => tokio::task::yield_now().await,
             Ok(Turn::Polled) => tokio::time::sleep(STALL).await,
             Ok(Turn::Asleep) => {
                 tokio::select! {
                     ready = bell.readable() => match ready {
-                        Ok(mut guard) => guard.clear_ready(),
+                        Ok(mut guard) => {
+                            guard.clear_ready();
+                            rung = true;
+                        }
                         Err(e) => return lane.report(Fault::Died(format!("host bell: {e}"))),
                     },
                     () = lane.nudge.notified() => {}

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use nylon_protocol::check::{self, Issued, Verdict, Window};
 use nylon_protocol::{Frame, Token, Violation, wire};
 
+use super::flood::Flood;
+
 /// A frame that came up, with its payload.
 #[derive(Debug)]
 pub(crate) struct Inbound {
@@ -73,7 +75,9 @@ pub(crate) struct Table {
     last_sid: u32,
     window: u32,
     /// Cancelled invocations whose one final frame is still to come.
-    unanswered: usize,
+    unanswered: Vec<Token>,
+    /// Frames that were of no use to any invocation.
+    flood: Flood,
     /// Frames after an invocation's final one, since `duplicates_since`.
     duplicates: u32,
     duplicates_since: Option<Instant>,
@@ -101,7 +105,8 @@ impl Table {
             sids: HashSet::new(),
             last_sid: 0,
             window,
-            unanswered: 0,
+            unanswered: Vec::new(),
+            flood: Flood::new("frames nobody asked for"),
             duplicates: 0,
             duplicates_since: None,
             dead: false,
@@ -149,13 +154,14 @@ impl Table {
         let answered = answered || slot.finished;
         self.free.push(token.idx);
         if !answered {
-            self.unanswered += 1;
+            self.unanswered.push(token);
         }
     }
 
     /// Whether more handlers than the lane can spare never answered, and how many.
     pub(crate) fn stuck(&self) -> Option<usize> {
-        (self.unanswered > self.slots.len() / 2).then_some(self.unanswered)
+        let unanswered = self.unanswered.len();
+        (unanswered > self.slots.len() / 2).then_some(unanswered)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -226,6 +232,7 @@ impl Table {
         else {
             return self.late(&frame, now);
         };
+        self.flood.useful();
         match frame.kind {
             wire::KIND_REPLY | wire::KIND_ERROR => slot.finished = true,
             wire::KIND_DATA => {
@@ -243,6 +250,7 @@ impl Table {
             wire::KIND_WINDOW => {
                 let freed = slot.down.on_total(check::window_total(payload)?)?;
                 if freed == 0 {
+                    self.flood.useless(now)?;
                     return Ok(Delivery::Delivered(None));
                 }
                 if slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW) {
@@ -261,17 +269,25 @@ impl Table {
         Ok(Delivery::Delivered(slot.waker.take()))
     }
 
+    /// A frame that belongs to no invocation, and that the host asked nobody for.
+    pub(crate) fn unasked(&mut self, now: Instant) -> Result<(), Violation> {
+        self.flood.useless(now)
+    }
+
     /// A frame of an invocation that is over: the one late answer of a cancelled one, what crossed with its CANCEL, or
     /// what an answered one must not send any more.
     fn late(&mut self, frame: &Frame, now: Instant) -> Result<Delivery, Violation> {
+        self.flood.useless(now)?;
         let slot = self.slots.get(frame.call_idx as usize);
         let answered = slot.is_some_and(|s| s.finished && s.issued.generation == frame.call_gen);
+        let token = Token { idx: frame.call_idx, generation: frame.call_gen };
         match frame.kind {
-            wire::KIND_REPLY | wire::KIND_ERROR if !answered && self.unanswered > 0 => {
-                self.unanswered -= 1;
-                return Ok(Delivery::Late);
+            wire::KIND_REPLY | wire::KIND_ERROR => {
+                if let Some(at) = self.unanswered.iter().position(|t| *t == token) {
+                    self.unanswered.swap_remove(at);
+                    return Ok(Delivery::Late);
+                }
             }
-            wire::KIND_REPLY | wire::KIND_ERROR => {}
             wire::KIND_DATA | wire::KIND_CALL if answered => {}
             // A handler may go on reading after its end.
             _ => return Ok(Delivery::Late),

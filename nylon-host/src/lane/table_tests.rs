@@ -67,7 +67,22 @@ fn a_late_answer_does_not_reach_the_next_in_its_slot() {
     assert_eq!(first.0.idx, second.0.idx, "the same slot");
     assert_eq!(reply(&mut table, first), Ok(false));
     assert_eq!(taken(&mut table, second.0), 0);
-    assert_eq!(table.unanswered, 0, "the one late answer came");
+    assert_eq!(table.unanswered, [], "the one late answer came");
+}
+
+#[test]
+fn a_stale_answer_makes_up_for_no_other() {
+    let mut table = table();
+    let answered = open(&mut table);
+    assert_eq!(reply(&mut table, answered), Ok(true));
+    table.end(answered.0, true);
+    let hangs = open(&mut table);
+    table.end(hangs.0, false);
+    assert_eq!(reply(&mut table, answered), Ok(false));
+    assert_eq!((table.unanswered.len(), table.duplicates), (1, 1));
+    assert_eq!(reply(&mut table, hangs), Ok(false));
+    assert_eq!(reply(&mut table, hangs), Ok(false));
+    assert_eq!((table.unanswered.len(), table.duplicates), (0, 2));
 }
 
 #[test]
@@ -122,7 +137,7 @@ fn an_answer_in_the_moment_of_its_cancel_leaves_nothing_to_wait_for() {
         table.end(open.0, false);
         table.close_session(open.1);
     }
-    assert_eq!(table.unanswered, 0);
+    assert_eq!(table.unanswered, []);
     assert_eq!(table.stuck(), None, "an honest worker is not retired for it");
 }
 

@@ -11,6 +11,7 @@ use nylon_protocol::{Violation, wire};
 use super::phase::{Phase, PhaseSet};
 use crate::error::Failure;
 use crate::lane::Inbound;
+use crate::printable::printable;
 
 /// How a handler finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +225,7 @@ impl Machine {
 }
 
 fn failure(fault: &Fault<'_>) -> Failure {
-    let text = String::from_utf8_lossy(fault.text).into_owned();
+    let text = printable(&String::from_utf8_lossy(fault.text), wire::LIMIT_ERROR_TEXT);
     match fault.code {
         wire::ERROR_UNKNOWN_ENTRY => Failure::UnknownEntry(text),
         wire::ERROR_TOO_LARGE => Failure::BodyTooLarge(wire::LIMIT_RAW_BODY),

@@ -138,6 +138,8 @@ pub(crate) struct Invocation {
     token: Token,
     phase: Phase,
     machine: Machine,
+    /// Bytes it has staged, which count against its worker while it lives.
+    staged: u64,
     ended: bool,
 }
 
@@ -169,7 +171,7 @@ impl Invocation {
         }
         session.opened = true;
         let machine = Machine::new(phase, budget, session.staged_max, Instant::now());
-        let this = Self { session, token, phase, machine, ended: false };
+        let this = Self { session, token, phase, machine, staged: 0, ended: false };
         lane.hush();
         lane.send(&frame, &record);
         Ok(this)
@@ -185,7 +187,7 @@ impl Invocation {
             match self.machine.on_frame(inbound, Instant::now()) {
                 Action::Event(event) => return Ok(event),
                 Action::Finish(result, wants) => {
-                    self.finish(wants);
+                    self.finish(wants, result.is_ok());
                     return result.map(|(verdict, commit)| Event::Done(verdict, commit));
                 }
                 Action::Unknown(call) => {
@@ -194,6 +196,11 @@ impl Invocation {
                     return Err(Failure::UnknownMethod(call.method));
                 }
                 Action::Staged(method, bytes) => {
+                    self.staged += bytes as u64;
+                    if !self.session.lane.stage(bytes as u64) {
+                        self.cancel(wire::CANCEL_SHUTDOWN);
+                        return Err(Failure::Busy);
+                    }
                     self.give_back_as(method, bytes);
                     tokio::task::coop::consume_budget().await;
                 }
@@ -295,12 +302,15 @@ impl Invocation {
         self.session.close(true);
     }
 
-    fn finish(&mut self, wants: PhaseSet) {
+    /// The final frame came. A session whose handler failed is over, whatever its worker thinks of it.
+    fn finish(&mut self, wants: PhaseSet, well: bool) {
         self.ended = true;
         self.session.lane.end(self.token, true);
-        self.session.wants = wants;
-        if wants.is_empty() {
-            self.session.close(false);
+        if well {
+            self.session.wants = wants;
+        }
+        if !well || wants.is_empty() {
+            self.session.close(!wants.is_empty());
         }
     }
 
@@ -312,6 +322,7 @@ impl Invocation {
 impl Drop for Invocation {
     fn drop(&mut self) {
         self.cancel(wire::CANCEL_CLIENT_GONE);
+        self.session.lane.unstage(self.staged);
     }
 }
 

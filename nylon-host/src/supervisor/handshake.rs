@@ -10,6 +10,7 @@ use nylon_shm::segment::sealed_bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::printable::printable;
 use crate::readiness;
 
 /// Our end of the control socket.
@@ -73,8 +74,12 @@ impl ControlSocket {
     pub(super) async fn hello_ok(&self, hello: &Hello) -> Result<(HelloOk, u16), Refusal> {
         match self.receive().await? {
             None => Err(Refusal::Closed),
-            Some(Ok(Control::HelloOk(ok))) => match ok.check(hello) {
-                Ok(minor) => Ok((ok, minor)),
+            Some(Ok(Control::HelloOk(mut ok))) => match ok.check(hello) {
+                Ok(minor) => {
+                    let names = ok.entries.iter_mut().chain([&mut ok.sdk]);
+                    names.for_each(|name| *name = printable(name, wire::LIMIT_ERROR_TEXT));
+                    Ok((ok, minor))
+                }
                 Err(reason) => Err(Refusal::Mismatch(reason.to_string())),
             },
             Some(Ok(Control::Refuse(refuse))) => Err(refused(hello, &refuse)),
@@ -136,18 +141,8 @@ fn refused(hello: &Hello, refuse: &Refuse) -> Refusal {
     {
         return Refusal::Mismatch(mismatch.to_string());
     }
-    Refusal::Said { message: printable(&refuse.message), permanent: is_permanent(refuse.code) }
-}
-
-/// A worker's words as one line of bounded length, control characters made visible.
-fn printable(text: &str) -> String {
-    let mut out = String::new();
-    for c in text[..text.floor_char_boundary(wire::LIMIT_ERROR_TEXT)].chars() {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
+    Refusal::Said {
+        message: printable(&refuse.message, wire::LIMIT_ERROR_TEXT),
+        permanent: is_permanent(refuse.code),
     }
-    out
 }

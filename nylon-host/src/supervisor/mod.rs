@@ -23,6 +23,7 @@ use nylon_shm::{Bell, Doorbell, HostEnd, Segments, WorkerBells};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::StartError;
 use crate::lane::{Fault, Identity, Lane, Registry};
@@ -158,6 +159,8 @@ struct Worker {
     control: ControlSocket,
     segments: Arc<Segments>,
     lane: Arc<Lane>,
+    /// Ends what forwards its output.
+    output: DropGuard,
 }
 
 impl Keeper {
@@ -168,7 +171,11 @@ impl Keeper {
             let plugin = self.plugin.clone();
             let board = &plugin.board;
             let generation = board.starting();
-            let lived = match start(&self.plugin, &self.spawner, generation).await {
+            let started = tokio::select! {
+                started = start(&self.plugin, &self.spawner, generation) => started,
+                _ = self.stop.changed() => return board.stopped(),
+            };
+            let lived = match started {
                 Ok(worker) => {
                     // In service before anybody is told: who waits for "ready" sends at once.
                     self.plugin.registry.add(worker.lane.clone());
@@ -206,7 +213,7 @@ impl Keeper {
 
     /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
-        let Worker { mut child, ended, control, segments, lane } = worker;
+        let Worker { mut child, ended, control, segments, lane, output: _output } = worker;
         let pid = child.pid;
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let stopped = loop {
@@ -283,12 +290,13 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let forwarded = (|| {
         let stdout = tokio::process::ChildStdout::from_std(stdout)?;
         let stderr = tokio::process::ChildStderr::from_std(stderr)?;
-        output::forward(name.clone(), pid, "stdout", stdout);
-        output::forward(name.clone(), pid, "stderr", stderr);
+        let gone = CancellationToken::new();
+        output::forward(name.clone(), pid, "stdout", stdout, gone.clone());
+        output::forward(name.clone(), pid, "stderr", stderr, gone.clone());
         let ended = readiness::watch(child.ended()?, Interest::READABLE)?;
-        Ok((ended, ControlSocket::new(control)?))
+        Ok((ended, ControlSocket::new(control)?, gone.drop_guard()))
     })();
-    let (ended, control) = forwarded.map_err(host("worker descriptors"))?;
+    let (ended, control, output) = forwarded.map_err(host("worker descriptors"))?;
 
     let hello = Hello {
         versions: VersionRange {
@@ -324,12 +332,12 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         Ok(Ok(done)) => done,
         failed => {
             // A worker that closed its socket is about to exit; what it exits with is the better message.
-            let _ = tokio::time::timeout(Duration::from_millis(500), ended.readable()).await;
-            let exited = child.reap().ok().flatten();
-            if exited.is_none() {
-                child.kill();
-                let _ = reap(&mut child, &ended).await;
-            }
+            let ended_itself =
+                tokio::time::timeout(Duration::from_millis(500), ended.readable()).await.is_ok();
+            // Also when it has ended: what it forked is still there.
+            child.kill();
+            let exit = reap(&mut child, &ended).await.ok();
+            let exited = exit.filter(|_| ended_itself);
             let (why, permanent) = match failed {
                 Ok(Err(refusal)) => explain(&refusal, exited, spec),
                 _ => (no_answer(spec), false),
@@ -349,7 +357,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let spin = Duration::from_nanos(hello.spin_ns.into());
     let lane = Lane::open(identity, end, host_bell, geometry.slots, hello.window, spin)
         .map_err(host("lane"))?;
-    Ok(Worker { child, ended, control, segments, lane })
+    Ok(Worker { child, ended, control, segments, lane, output })
 }
 
 fn no_answer(spec: &PluginSpec) -> String {

@@ -1,27 +1,94 @@
-//! What a worker prints, line by line into the host's log.
+//! What a worker prints, line by line into the host's log: cut, escaped, and no more than a host can take
+//! (HARDENING rows 26, 27).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio_util::sync::CancellationToken;
 
-/// Longest line kept; the rest of a longer one is cut off (HARDENING row 26).
+use crate::printable::printable;
+
+/// Longest line kept; the rest of a longer one is cut off.
 const LINE_MAX: usize = 8 * 1024;
+/// Bytes of log a stream may cause per second, and at once.
+const RATE: usize = 64 * 1024;
+const BURST: usize = 256 * 1024;
+/// What a line costs beyond its bytes.
+const LINE_COST: usize = 64;
+/// A stream over its rate is read so much at a time, and thrown away, with a pause: past that its writer waits.
+const CHUNK: usize = 64 * 1024;
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long what a worker said last is waited for: a child it left behind may hold the pipe open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Forwards `from` until its end, each line as one event of target `plugin`.
+/// Forwards `from` until its end, each line as one event of target `plugin`; not for long once the worker is `gone`.
 pub(super) fn forward(
     plugin: Arc<str>,
     pid: u32,
     stream: &'static str,
     from: impl AsyncRead + Send + Unpin + 'static,
+    gone: CancellationToken,
 ) {
     tokio::spawn(async move {
-        let mut from = BufReader::new(from);
-        let mut line = Vec::new();
-        while let Ok(true) = next_line(&mut from, &mut line).await {
-            let text = escape(&line);
-            tracing::info!(target: "plugin", plugin = &*plugin, pid, stream, "{text}");
+        let mut lines = std::pin::pin!(lines(&plugin, pid, stream, from));
+        tokio::select! {
+            () = &mut lines => return,
+            () = gone.cancelled() => {}
         }
+        let _ = tokio::time::timeout(LAST_WORDS, lines).await;
     });
+}
+
+async fn lines(plugin: &str, pid: u32, stream: &'static str, from: impl AsyncRead + Unpin) {
+    let mut from = BufReader::with_capacity(CHUNK, from);
+    let mut line = Vec::new();
+    let mut bucket = Bucket::new(Instant::now());
+    let mut dropped = 0u64;
+    while let Ok(true) = next_line(&mut from, &mut line).await {
+        // Lines that are there already come without a wait: others get their turn all the same.
+        tokio::task::coop::consume_budget().await;
+        if bucket.take(line.len() + LINE_COST, Instant::now()) {
+            if dropped > 0 {
+                tracing::warn!(target: "plugin", plugin, pid, stream, dropped, "printed too much: lines dropped");
+                dropped = 0;
+            }
+            tracing::info!(target: "plugin", plugin, pid, stream, "{}", text(&line));
+        } else {
+            let rest = from.buffer();
+            dropped += 1 + rest.iter().filter(|b| **b == b'\n').count() as u64;
+            let all = rest.len();
+            from.consume(all);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    if dropped > 0 {
+        tracing::warn!(target: "plugin", plugin, pid, stream, dropped, "printed too much: lines dropped");
+    }
+}
+
+/// A token bucket of bytes.
+struct Bucket {
+    left: usize,
+    since: Instant,
+}
+
+impl Bucket {
+    fn new(now: Instant) -> Self {
+        Self { left: BURST, since: now }
+    }
+
+    fn take(&mut self, bytes: usize, now: Instant) -> bool {
+        let passed = usize::try_from(now.saturating_duration_since(self.since).as_millis());
+        let earned = passed.unwrap_or(usize::MAX).saturating_mul(RATE / 1000);
+        if earned > 0 {
+            self.left = self.left.saturating_add(earned).min(BURST);
+            self.since = now;
+        }
+        let paid = bytes <= self.left;
+        self.left -= if paid { bytes } else { 0 };
+        paid
+    }
 }
 
 /// Reads one line without its end, keeping at most `LINE_MAX` bytes of it; false at the end of the stream.
@@ -46,17 +113,8 @@ async fn next_line(
     }
 }
 
-/// Control bytes and junk made visible, so that no plugin forges a log line or drives a terminal.
-fn escape(line: &[u8]) -> String {
-    let mut out = String::with_capacity(line.len());
-    for c in String::from_utf8_lossy(line).trim_end_matches('\r').chars() {
-        if c.is_control() && c != '\t' {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+fn text(line: &[u8]) -> String {
+    printable(String::from_utf8_lossy(line).trim_end_matches('\r'), usize::MAX)
 }
 
 #[cfg(test)]
@@ -71,11 +129,23 @@ mod tests {
         let mut from = BufReader::new(&input[..]);
         let (mut line, mut seen) = (Vec::new(), Vec::new());
         while next_line(&mut from, &mut line).await.expect("memory") {
-            seen.push(escape(&line));
+            seen.push(text(&line));
         }
         assert_eq!(seen[0], "plain");
         assert_eq!(seen[1], "\\u{1b}[31mred");
         assert_eq!(seen[2].len(), LINE_MAX);
         assert_eq!(seen[3], "last");
+    }
+
+    #[test]
+    fn a_bucket_pays_out_its_burst_and_then_its_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(start);
+        let pieces = (0..).take_while(|_| bucket.take(1024, start)).count();
+        assert_eq!(pieces, BURST / 1024);
+        let later = start + Duration::from_secs(1);
+        let pieces = (0..).take_while(|_| bucket.take(1024, later)).count();
+        assert!((62..=64).contains(&pieces), "{pieces}");
+        assert!(!bucket.take(1024, start), "a clock that goes back pays nothing");
     }
 }

@@ -14,6 +14,7 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use nylon_protocol::wire;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 use tokio::sync::oneshot;
@@ -194,12 +195,9 @@ impl Child {
 
     /// How the process ended; `None` if it still runs.
     pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
-        self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
-    }
-
-    fn wait(&mut self, options: WaitIdOptions) -> io::Result<Option<Exit>> {
+        let pidfd = WaitId::PidFd(self.pidfd.as_fd());
         let status: Option<WaitIdStatus> =
-            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?;
+            rustix::process::waitid(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
         self.reaped |= status.is_some();
         Ok(status.map(|s| match (s.exit_status(), s.terminating_signal()) {
             (Some(code), _) => Exit::Status(code),
@@ -213,8 +211,10 @@ impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
             self.kill();
-            // Killed: its end is a matter of moments, and nobody else would collect it.
-            let _ = self.wait(WaitIdOptions::EXITED);
+            // Killed: its end is a matter of moments, and nobody else would collect it. The pidfd does not block.
+            let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            let _ = rustix::event::poll(&mut ended, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
+            let _ = self.reap();
         }
     }
 }

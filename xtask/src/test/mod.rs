@@ -21,7 +21,7 @@ use artifact::Artifacts;
 use report::Report;
 
 /// Groups that must exist, in the order they run; other test programs follow under their package's name.
-const GROUPS: [&str; 20] = [
+const GROUPS: [&str; 21] = [
     "plugins",
     "protocol",
     "shm",
@@ -37,6 +37,7 @@ const GROUPS: [&str; 20] = [
     "responses",
     "streams",
     "proxying",
+    "leftovers",
     "badinput",
     "lifecycle",
     "crash",

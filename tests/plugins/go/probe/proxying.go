@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"io"
+	"os"
+	"time"
 
 	sdk "github.com/nylon-rs/nylon/sdk-go"
 )
@@ -52,6 +55,24 @@ func proxying(plugin *sdk.NylonPlugin) {
 		phase.RequestFilter(func(*sdk.PhaseRequestFilter) { panic("on purpose") })
 		phase.Logging(func(p *sdk.PhaseLogging) {
 			trace("failed with %d", p.Response().Status())
+			p.Next()
+		})
+	})
+	// Prints nothing, and that as fast as it can, for three seconds.
+	request(plugin, "chatter", func(p *sdk.PhaseRequestFilter) {
+		lines := bytes.Repeat([]byte{'\n'}, 64<<10)
+		for _, to := range []*os.File{os.Stdout, os.Stderr} {
+			go func() {
+				for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+					_, _ = to.Write(lines)
+				}
+			}()
+		}
+		p.Next()
+	})
+	plugin.AddPhaseHandler("amplify", func(phase *sdk.PhaseHandler) {
+		phase.ResponseBodyFilter(func(p *sdk.PhaseResponseBodyFilter) {
+			p.Response().BodyRaw(make([]byte, 8<<20))
 			p.Next()
 		})
 	})
