@@ -82,3 +82,25 @@ func TestStreamIsForRequestFilter(t *testing.T) {
 		t.Errorf("%d frames for 4 verdicts", up)
 	}
 }
+
+// A stream is past the time of its phase: what is dialled with its context must not fail for that.
+func TestStreamHasNoDeadline(t *testing.T) {
+	watchdog(t)
+	h := nylontest.New(t, filter(func(ctx *sdk.PhaseRequestFilter) {
+		if _, ok := ctx.Context().Deadline(); !ok {
+			t.Error("no deadline before the stream")
+		}
+		stream, err := ctx.Response().Stream()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if d, ok := ctx.Context().Deadline(); ok {
+			t.Error("a deadline in the stream: ", d)
+		}
+		_ = stream.End()
+	}))
+	if res := h.Request("filter", request{}); !res.Streamed || res.Cut {
+		t.Fatalf("%+v", res)
+	}
+}
