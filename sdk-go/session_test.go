@@ -211,7 +211,7 @@ func TestForgottenVerdictWarns(t *testing.T) {
 		final := l.Run(&testhost.Step{
 			Sid: testhost.NewSid(), Open: true, Phase: 1, Budget: 5 * time.Millisecond, Record: step(t, 0, "/"),
 		})
-		if !final.Late {
+		if final.Cancelled != wire.CancelDeadline {
 			t.Fatalf("%+v", final)
 		}
 	}
@@ -245,7 +245,7 @@ func TestForgottenStreamEndWarns(t *testing.T) {
 	}
 	begin := func(path string) *testhost.Invocation {
 		return l.Begin(&testhost.Step{
-			Sid: testhost.NewSid(), Open: true, Phase: 1, Record: step(t, 0, path), Header: func([]wire.Op) {},
+			Sid: testhost.NewSid(), Open: true, Phase: 1, Record: step(t, 0, path), Header: func([]wire.Op) error { return nil },
 		})
 	}
 	inv := begin("/ends")
