@@ -17,9 +17,11 @@ type (
 	response = nylontest.Response
 )
 
-// one is a plugin with one entry, "it".
+// one is a plugin with one entry, "it". The test must not hang.
 func one(t *testing.T, factory func(*sdk.PhaseHandler), opts ...nylontest.Option) *nylontest.Host {
 	t.Helper()
+	watchdog := time.AfterFunc(25*time.Second, func() { panic(t.Name() + " hangs") })
+	t.Cleanup(func() { watchdog.Stop() })
 	return nylontest.New(t, func(p *sdk.NylonPlugin) { p.AddPhaseHandler("it", factory) }, opts...)
 }
 
@@ -68,7 +70,7 @@ func TestStreamOutlivesTheTimeout(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(700 * time.Millisecond)
 			if err := p.Context().Err(); err != nil {
 				t.Error(err)
 			}
@@ -77,7 +79,7 @@ func TestStreamOutlivesTheTimeout(t *testing.T) {
 			}
 			_ = out.End()
 		})
-	}, nylontest.Timeout(20*time.Millisecond))
+	}, nylontest.Timeout(500*time.Millisecond))
 	if res := h.Request("it", request{}); res.Status != 200 || string(res.Body) != "late" || res.Cut {
 		t.Errorf("%+v", res)
 	}
@@ -141,12 +143,15 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			var ran []string
-			factories := 0
+			factories, timeout := 0, 5*time.Second
+			if f.name == "late" {
+				timeout = 300 * time.Millisecond
+			}
 			h := one(t, func(phase *sdk.PhaseHandler) {
 				factories++
 				phase.RequestFilter(f.filter)
 				all(phase, &ran)
-			}, nylontest.Timeout(100*time.Millisecond))
+			}, nylontest.Timeout(timeout))
 			res := h.Request("it", request{})
 			if res.Status != f.status || code(t, res) != f.code || res.Error != f.text || res.Upstream != nil || res.Streamed {
 				t.Errorf("%+v", res)
