@@ -24,44 +24,6 @@ type (
 	response = nylontest.Response
 )
 
-func TestStreamClientGone(t *testing.T) {
-	watchdog(t)
-	failed := make(chan error, 1)
-	h := nylontest.New(t, filter(func(ctx *sdk.PhaseRequestFilter) {
-		stream, err := ctx.Response().Stream()
-		for err == nil {
-			_, err = stream.Write(make([]byte, 1000))
-		}
-		if ctx.Context().Err() != context.Canceled || !errors.Is(context.Cause(ctx.Context()), sdk.ErrClientGone) {
-			t.Errorf("context: %v, %v", ctx.Context().Err(), context.Cause(ctx.Context()))
-		}
-		failed <- err
-	}))
-	res := h.Request("filter", request{OnChunk: func([]byte) error { return io.ErrClosedPipe }})
-	if err := <-failed; !errors.Is(err, sdk.ErrClientGone) {
-		t.Fatal(err)
-	}
-	if !res.Cut {
-		t.Fatalf("%+v", res)
-	}
-}
-
-// A handler that panics after the response began cuts it off; it never looks complete.
-func TestStreamPanicCutsOff(t *testing.T) {
-	watchdog(t)
-	h := nylontest.New(t, filter(func(ctx *sdk.PhaseRequestFilter) {
-		stream, err := ctx.Response().Stream()
-		if err != nil {
-			t.Error(err)
-		}
-		_, _ = stream.Write([]byte("begun"))
-		panic("in mid-stream")
-	}))
-	if res := h.Request("filter", request{}); !res.Cut || res.Status != 200 {
-		t.Fatalf("%+v", res)
-	}
-}
-
 func TestBodyReader(t *testing.T) {
 	watchdog(t)
 	body := bytes.Repeat([]byte("abcdefghij"), 50_000)

@@ -11,6 +11,11 @@ import (
 
 // RequestMethod issues a method by name in a session. Methods that change something join the changes of the handler
 // that runs there; methods that read have no effect here, their answers are what the typed API returns.
+//
+// phase only matters to next, end and set_response_stream_end, which finish a handler: with a phase they finish that
+// phase's handler alone, and are dropped when another phase runs by now, for theirs is finished already. Phase 0 is
+// whatever runs. Two runs of one phase in one session, as of the pieces of a body or of two middleware items with the
+// same entry, have the same phase: only the Next and End of the handler's own argument tell them apart.
 func RequestMethod(sessionID int32, phase int8, method NylonMethods, data []byte) error {
 	id, known := MethodIDMapping[method]
 	if !known {
@@ -23,6 +28,9 @@ func RequestMethod(sessionID int32, phase int8, method NylonMethods, data []byte
 	inv := s.Current()
 	if inv == nil {
 		return ErrFinished
+	}
+	if finishes(id) && phase != 0 && phase != int8(inv.Phase) {
+		return nil
 	}
 	switch id {
 	case wire.MethodNext, wire.MethodEnd:
@@ -55,6 +63,11 @@ func RequestMethod(sessionID int32, phase int8, method NylonMethods, data []byte
 		}
 	}
 	return nil
+}
+
+// finishes says whether a method is a verdict.
+func finishes(id uint32) bool {
+	return id == wire.MethodNext || id == wire.MethodEnd || id == wire.MethodSetResponseStreamEnd
 }
 
 // headerKeyValue reads the FlatBuffer that set_response_header takes. The flatbuffers runtime checks by panicking.

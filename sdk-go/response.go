@@ -65,8 +65,12 @@ func (r *Response) Redirect(url string, code ...uint16) *Response {
 	return r
 }
 
-// Stream sends status and headers now and returns a writer for the body. The stream's End is the verdict.
+// Stream sends status and headers now and returns a writer for the body. The stream's End is the verdict. It is for
+// RequestFilter: elsewhere it returns an error, and the handler can still give its verdict.
 func (r *Response) Stream() (*ResponseStream, error) {
+	if err := r.inv.CanStream(); err != nil {
+		return nil, err
+	}
 	r.SetHeader(HeaderTransferEncoding, "chunked")
 	r.RemoveHeader(HeaderContentLength)
 	if err := r.inv.Stream(); err != nil {

@@ -45,7 +45,7 @@ nylon run -c nylon.yaml
 	return 2
 }
 
-// raiseProcs keeps the lanes' leaders from starving other goroutines where few CPUs are used (RING.md 7).
+// raiseProcs keeps the lanes' leaders from starving other goroutines where few CPUs are used.
 func raiseProcs(lanes int) {
 	if n := runtime.GOMAXPROCS(0); n < 4 {
 		runtime.GOMAXPROCS(n + lanes)

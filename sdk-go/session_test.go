@@ -211,13 +211,65 @@ func TestForgottenVerdictWarns(t *testing.T) {
 		final := l.Run(&testhost.Step{
 			Sid: testhost.NewSid(), Open: true, Phase: 1, Budget: 5 * time.Millisecond, Record: step(t, 0, "/"),
 		})
-		if !final.Late {
+		if final.Cancelled != wire.CancelDeadline {
 			t.Fatalf("%+v", final)
 		}
 	}
 	l.Stop()
 	if w := <-warnings; !strings.Contains(w, "without Next or End") || !strings.Contains(w, "filter") || len(warnings) != 0 {
 		t.Fatalf("%s, and %d more", w, len(warnings))
+	}
+}
+
+// So is one whose handler returns from a stream that has no end.
+func TestForgottenStreamEndWarns(t *testing.T) {
+	watchdog(t)
+	plugin := bridge.New().(*sdk.NylonPlugin)
+	streams := make(chan *sdk.ResponseStream, 1)
+	filter(func(ctx *sdk.PhaseRequestFilter) {
+		stream, err := ctx.Response().Stream()
+		if err != nil {
+			t.Error(err)
+		}
+		if ctx.Request().Path() == "/ends" {
+			_ = stream.End()
+		}
+		streams <- stream
+	})(plugin)
+	warnings := make(chan string, 10)
+	l, err := testhost.NewLocal(plugin, testhost.Options{Fault: func(err error) { t.Error(err) }}, func(msg string, kv ...any) {
+		warnings <- msg + fmt.Sprint(kv...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := func(path string) *testhost.Invocation {
+		return l.Begin(&testhost.Step{
+			Sid: testhost.NewSid(), Open: true, Phase: 1, Record: step(t, 0, path), Header: func([]wire.Op) error { return nil },
+		})
+	}
+	inv := begin("/ends")
+	<-streams
+	inv.Wait()
+	if len(warnings) != 0 {
+		t.Fatal(<-warnings)
+	}
+	for n := range 2 {
+		inv := begin("/")
+		stream := <-streams
+		if n == 0 {
+			if w := <-warnings; !strings.Contains(w, "while streaming") || !strings.Contains(w, "filter") {
+				t.Fatal(w)
+			}
+		}
+		_ = stream.End() // of another goroutine: that is allowed
+		if final := inv.Wait(); final.Method != wire.MethodSetResponseStreamEnd {
+			t.Fatalf("%+v", final)
+		}
+	}
+	l.Stop()
+	if len(warnings) != 0 {
+		t.Fatal("warned twice: ", <-warnings)
 	}
 }
 

@@ -92,7 +92,7 @@ pub enum Violation {
     /// A control message that does not decode (8.6).
     #[error("control message: {0}")]
     Control(&'static str),
-    /// More tolerated faults than the budget allows (HARDENING rows 10 and 15).
+    /// More tolerated faults than the budget allows.
     #[error("too many faults: {0}")]
     Budget(&'static str),
 }

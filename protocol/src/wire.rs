@@ -152,7 +152,7 @@ pub const KIND_CLOSE: u8 = 10;
 pub const FLAG_INLINE: u16 = 1;
 /// DATA: more pieces follow
 pub const FLAG_MORE: u16 = 2;
-/// no answer is expected
+/// kept for later minors: nobody sets it, a receiver ignores it
 pub const FLAG_ONEWAY: u16 = 4;
 /// host CALL: opens the session named by sid
 pub const FLAG_OPEN: u16 = 8;
@@ -175,7 +175,7 @@ pub const PHASE_LOGGING: u8 = 4;
 /// once per request body piece on its way up (since 1.1)
 pub const PHASE_REQUEST_BODY_FILTER: u8 = 5;
 
-// Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record, never frames.
+// Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record; of them only 103 and 225 are methods of frames too: DATA, staged (SPEC.md 5.7).
 /// no method
 pub const METHOD_NONE: u32 = 0;
 /// this step is done, go on

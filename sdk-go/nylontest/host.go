@@ -10,7 +10,6 @@ import (
 	"github.com/nylon-rs/nylon/sdk-go/internal/bridge"
 	"github.com/nylon-rs/nylon/sdk-go/internal/shm"
 	"github.com/nylon-rs/nylon/sdk-go/internal/testhost"
-	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
 // Option changes the host.
@@ -130,17 +129,4 @@ func mustJSON(v any) []byte {
 		panic(fmt.Sprintf("nylontest: %v", err))
 	}
 	return b
-}
-
-// fault is the status the gateway answers a failed phase with.
-func fault(f *testhost.Fault, late bool) (status int, code string) {
-	switch {
-	case late:
-		return 504, "RUNTIME_ERROR"
-	case f.Code == wire.ErrorTooLarge:
-		return 413, "RUNTIME_ERROR"
-	case f.Code == wire.ErrorPanic, f.Code == wire.ErrorGoexit:
-		return 500, "INTERNAL_SERVER_ERROR"
-	}
-	return 502, "RUNTIME_ERROR"
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask chaos ROW [--long] [--seed N]`: one row of HARDENING's reliability table.
+//! `cargo xtask chaos ROW [--long] [--seed N]`: one row of the reliability table.
 //!
 //! The rows live in tests/src/bin/nylon-chaos.rs, beside the harness they use; adding one needs no change here.
 
@@ -10,7 +10,7 @@ use crate::demo::launch;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// R1, R2, … as in HARDENING
+    /// R1, R2, … as tests/src/bin/nylon-chaos.rs lists them
     row: String,
     /// The long form of the row
     #[arg(long)]

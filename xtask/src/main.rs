@@ -60,7 +60,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
-    /// One reliability row of HARDENING: inject the fault, hold the figures
+    /// One row of the reliability table: inject the fault, hold the figures
     Chaos(chaos::Args),
     /// Run the fuzz targets for a while
     Fuzz(fuzz::Args),

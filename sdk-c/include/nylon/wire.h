@@ -88,7 +88,7 @@
 /* Frame flags (SPEC.md 3.3). */
 #define NYLON_FLAG_INLINE 1 /* the payload sits in the slot; arena_pos is 0 */
 #define NYLON_FLAG_MORE 2 /* DATA: more pieces follow */
-#define NYLON_FLAG_ONEWAY 4 /* no answer is expected */
+#define NYLON_FLAG_ONEWAY 4 /* kept for later minors: nobody sets it, a receiver ignores it */
 #define NYLON_FLAG_OPEN 8 /* host CALL: opens the session named by sid */
 #define NYLON_FLAG_KEEP 16 /* host CALL: more of this phase may come in this session, so its answer does not end it */
 #define NYLON_FLAG_KNOWN 31 /* all bits a minor of this major may set */
@@ -101,7 +101,7 @@
 #define NYLON_PHASE_LOGGING 4 /* after the response is complete or failed */
 #define NYLON_PHASE_REQUEST_BODY_FILTER 5 /* once per request body piece on its way up (since 1.1) */
 
-/* Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record, never frames. */
+/* Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record; of them only 103 and 225 are methods of frames too: DATA, staged (SPEC.md 5.7). */
 #define NYLON_METHOD_NONE 0 /* no method */
 #define NYLON_METHOD_NEXT 1 /* this step is done, go on */
 #define NYLON_METHOD_END 2 /* this step is done, answer with what was collected */

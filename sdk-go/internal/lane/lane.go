@@ -9,7 +9,7 @@ import (
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
-// maxSpin bounds what the host may ask for (RING.md 2).
+// maxSpin bounds what the host may ask for by spin_ns_peer: longer than this a wake-up is cheaper than the CPU.
 const maxSpin = 100 * time.Microsecond
 
 // Sink turns taken frames into work. It runs on the leader and must not block; a job it returns is run by the lane.

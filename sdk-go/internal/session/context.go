@@ -51,14 +51,14 @@ func (c *phaseCtx) end(reason uint32) {
 	}
 }
 
-// Deadline implements context.Context.
+// Deadline implements context.Context. A stream has none: it is past the phase's time.
 func (c *phaseCtx) Deadline() (time.Time, bool) {
 	inv := c.inv
-	if inv.budget == 0 {
-		return time.Time{}, false
-	}
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
+	if inv.budget == 0 || inv.streamed {
+		return time.Time{}, false
+	}
 	return inv.start.Add(inv.budget + inv.waited), true
 }
 

@@ -234,21 +234,34 @@ func (inv *Invocation) sendData(method uint32, b []byte, last bool) (int, error)
 	}
 }
 
-// Stream commits what was set so far and starts a streamed response.
-func (inv *Invocation) Stream() error {
-	if inv.Session.w.Features&wire.FeatureStreams == 0 {
+// CanStream says why no stream can begin here, or nil. The host voids an invocation that asks for one elsewhere, so it
+// is not asked.
+func (inv *Invocation) CanStream() error {
+	switch {
+	case inv.Phase != wire.PhaseRequestFilter:
+		return errNoStreamHere
+	case inv.Session.w.Features&wire.FeatureStreams == 0:
 		return ErrNotNegotiated
 	}
 	inv.mu.Lock()
-	err := inv.alive()
-	if err == nil && inv.streamed {
-		err = ErrStreaming
+	defer inv.mu.Unlock()
+	if err := inv.alive(); err != nil {
+		return err
 	}
-	var rec []byte
-	if err == nil {
-		rec, err = inv.record()
-		rec = append([]byte(nil), rec...)
+	if inv.streamed {
+		return ErrStreaming
 	}
+	return nil
+}
+
+// Stream commits what was set so far and starts a streamed response.
+func (inv *Invocation) Stream() error {
+	if err := inv.CanStream(); err != nil {
+		return err
+	}
+	inv.mu.Lock()
+	rec, err := inv.record()
+	rec = append([]byte(nil), rec...)
 	inv.mu.Unlock()
 	if err != nil {
 		return err

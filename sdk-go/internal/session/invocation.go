@@ -285,14 +285,13 @@ func (inv *Invocation) returned() {
 	inv.mu.Lock()
 	inv.running = false
 	late := inv.voided != 0 && inv.claimLate()
-	idle := !inv.done && inv.voided == 0 && !inv.streamed
+	open, streamed := !inv.done && inv.voided == 0, inv.streamed
 	inv.mu.Unlock()
 	if late {
 		inv.sendLate()
 	}
-	if e := inv.Session.entry; idle && e.warned.CompareAndSwap(false, true) {
-		inv.Session.w.Warn("handler returned without Next or End; the request waits until another goroutine calls one "+
-			"of them, or until the phase's timeout", "entry", e.Name, "phase", int(inv.Phase))
+	if open {
+		inv.Session.entry.warn(inv.Session.w, inv.Phase, streamed)
 	}
 }
 

@@ -36,7 +36,7 @@ type Session struct {
 	mu      sync.Mutex
 	busy    bool          // a handler runs, or is about to
 	inbox   []*Invocation // waiting for it
-	current *Invocation   // the one taken last
+	current *Invocation   // the one whose handler was started last
 	opened  bool          // the factory ran; only the running job looks at it
 	broken  string        // why the factory failed
 
@@ -61,7 +61,8 @@ func (s *Session) Entry() string { return s.entry.Name }
 // Want registers interest in a phase.
 func (s *Session) Want(phase uint8) { s.wants.Or(1 << phase) }
 
-// Current is the invocation that was started last, or nil.
+// Current is the invocation whose handler was started last, or nil. One that waits for its turn is not current: a
+// verdict that comes late must not reach it.
 func (s *Session) Current() *Invocation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,7 +153,6 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 	}
 	at.inv.Store(inv)
 	s.mu.Lock()
-	s.current = inv
 	if s.busy {
 		full := len(s.inbox) >= wire.LimitInbox
 		if !full {
@@ -164,7 +164,7 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 		}
 		return nil, nil
 	}
-	s.busy = true
+	s.busy, s.current = true, inv
 	s.mu.Unlock()
 	return inv, &s.entry.classes[f.Phase]
 }
@@ -187,6 +187,7 @@ func (s *Session) next() *Invocation {
 	}
 	inv := s.inbox[0]
 	s.inbox = s.inbox[1:]
+	s.current = inv
 	return inv
 }
 

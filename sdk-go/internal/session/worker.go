@@ -13,7 +13,23 @@ import (
 type Entry struct {
 	Name    string
 	classes [6]lane.Class
-	warned  atomic.Bool
+
+	warned         atomic.Bool // of a handler without a verdict
+	warnedOfStream atomic.Bool // of a stream without an end
+}
+
+// warn tells the author, once, that a handler returned and its request is still open: another goroutine may finish
+// it, or nobody.
+func (e *Entry) warn(w *Worker, phase uint8, streamed bool) {
+	warned, msg := &e.warned, "handler returned without Next or End; the request waits until another goroutine calls one "+
+		"of them, or until the phase's timeout"
+	if streamed {
+		warned, msg = &e.warnedOfStream, "handler returned while streaming, without End of the stream; it goes on until "+
+			"another goroutine calls End, or until nothing was written for the gateway's idle limit"
+	}
+	if warned.CompareAndSwap(false, true) {
+		w.Warn(msg, "entry", e.Name, "phase", int(phase))
+	}
 }
 
 // Worker is what the sessions of one plugin share.

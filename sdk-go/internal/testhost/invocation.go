@@ -1,7 +1,7 @@
 package testhost
 
 import (
-	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -17,9 +17,6 @@ type Fault struct {
 
 func (f *Fault) Error() string { return f.Text }
 
-// ErrDeadline says that the invocation was given up.
-var ErrDeadline = errors.New("deadline")
-
 // Final is how an invocation ended.
 type Final struct {
 	Method uint32 // NEXT, END or STREAM_END
@@ -27,7 +24,8 @@ type Final struct {
 	Ops    []wire.Op // copies
 	Staged map[uint32][]byte
 	Fault  *Fault
-	Late   bool // given up by deadline or cancellation
+	// Cancelled is why the host gave the invocation up, one of wire.Cancel*; 0 = the worker ended it.
+	Cancelled uint32
 }
 
 // Step is one run of one phase.
@@ -44,8 +42,8 @@ type Step struct {
 	Payload []byte
 	// SoFar answers READ_RESPONSE_FULL_BODY.
 	SoFar []byte
-	// Header is called when a streamed response starts, with the committed entries.
-	Header func(ops []wire.Op)
+	// Header is called when a streamed response starts, with the committed entries; an error refuses them.
+	Header func(ops []wire.Op) error
 	// Chunk takes a streamed piece; an error means that the client is gone. It may block: the window fills.
 	Chunk func(piece []byte) error
 	// Cancel, when closed, cancels the invocation as "client gone".
@@ -79,15 +77,26 @@ func (h *Host) Run(step *Step) Final {
 		defer t.Stop()
 		budget = t.C
 	}
-	select {
-	case <-inv.done:
-	case <-budget:
-		h.Cancel(inv, wire.CancelDeadline)
-	case <-step.Cancel:
-		h.Cancel(inv, wire.CancelClientGone)
+	for gone := step.Cancel; ; {
+		select {
+		case <-inv.done:
+			return inv.final
+		case <-budget:
+			budget = nil
+			if !h.streams(inv) { // a stream is past the phase's time
+				h.Cancel(inv, wire.CancelDeadline)
+			}
+		case <-gone:
+			gone = nil
+			h.Cancel(inv, wire.CancelClientGone)
+		}
 	}
-	<-inv.done
-	return inv.final
+}
+
+func (h *Host) streams(inv *Invocation) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return inv.stream
 }
 
 // Begin starts a step; Wait waits for its end.
@@ -138,15 +147,27 @@ func (inv *Invocation) frame(kind uint8) (f lane.Frame) {
 	return f
 }
 
+var cancelText = map[uint32]string{
+	wire.CancelDeadline: "no answer in time", wire.CancelClientGone: "the client left", wire.CancelShutdown: "shutdown",
+}
+
 // Cancel gives an invocation up: whatever it still sends is late.
 func (h *Host) Cancel(inv *Invocation, reason uint32) {
+	h.giveUp(inv, reason, &Fault{wire.ErrorLate, cancelText[reason]})
+}
+
+// giveUp is Cancel with the fault that the invocation ends with.
+func (h *Host) giveUp(inv *Invocation, reason uint32, fault *Fault) {
 	h.mu.Lock()
-	if inv.over {
-		h.mu.Unlock()
-		return
-	}
-	h.finish(inv, Final{Late: true, Fault: &Fault{wire.ErrorLate, ErrDeadline.Error()}})
+	over := inv.over
+	h.finish(inv, Final{Cancelled: reason, Fault: fault})
 	h.mu.Unlock()
+	if !over {
+		h.sendCancel(inv, reason)
+	}
+}
+
+func (h *Host) sendCancel(inv *Invocation, reason uint32) {
 	f := inv.frame(wire.KindCancel)
 	f.Status = reason
 	inv.lane.prod.Send(&f, nil)
@@ -267,10 +288,12 @@ func (inv *Invocation) data(method uint32, piece []byte) error {
 	inv.staged[method] = append(inv.staged[method], piece...)
 	inv.taken += uint64(len(piece))
 	if uint64(len(inv.staged[method])) > h.opt.Staged {
-		h.finish(inv, Final{Fault: &Fault{wire.ErrorTooLarge, "staged body too large"}})
+		text := fmt.Sprintf("a body over %d bytes", h.opt.Staged)
+		h.finish(inv, Final{Cancelled: wire.CancelShutdown, Fault: &Fault{wire.ErrorBadRecord, text}})
+		go h.sendCancel(inv, wire.CancelShutdown) // the pump never waits for space
 		return nil
 	}
-	go inv.returnWindow() // the pump never waits for space
+	go inv.returnWindow()
 	return nil
 }
 
@@ -373,14 +396,17 @@ func (inv *Invocation) call(method, num uint32, payload []byte) {
 		for op := range m.Ops() {
 			ops = append(ops, op)
 		}
-		inv.step.Header(ops)
+		if err := inv.step.Header(ops); err != nil {
+			fail(wire.ErrorBadRecord, err.Error())
+			h.giveUp(inv, wire.CancelShutdown, &Fault{wire.ErrorBadRecord, err.Error()})
+			return
+		}
 		go inv.client()
 		inv.lane.prod.Send(&answer, nil)
 	default:
-		fail(wire.ErrorUnknownMethod, "unknown method")
-		h.mu.Lock()
-		h.finish(inv, Final{Fault: &Fault{wire.ErrorUnknownMethod, "unknown method"}})
-		h.mu.Unlock()
+		text := fmt.Sprintf("unknown method %d", method)
+		fail(wire.ErrorUnknownMethod, text)
+		h.giveUp(inv, wire.CancelShutdown, &Fault{wire.ErrorUnknownMethod, text})
 	}
 }
 

@@ -104,7 +104,7 @@ const (
 const (
 	FlagInline uint16 = 1  // the payload sits in the slot; arena_pos is 0
 	FlagMore   uint16 = 2  // DATA: more pieces follow
-	FlagOneway uint16 = 4  // no answer is expected
+	FlagOneway uint16 = 4  // kept for later minors: nobody sets it, a receiver ignores it
 	FlagOpen   uint16 = 8  // host CALL: opens the session named by sid
 	FlagKeep   uint16 = 16 // host CALL: more of this phase may come in this session, so its answer does not end it
 	FlagKnown  uint16 = 31 // all bits a minor of this major may set
@@ -120,7 +120,7 @@ const (
 	PhaseRequestBodyFilter  uint8 = 5 // once per request body piece on its way up (since 1.1)
 )
 
-// Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record, never frames.
+// Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record; of them only 103 and 225 are methods of frames too: DATA, staged (SPEC.md 5.7).
 const (
 	MethodNone                         uint32 = 0   // no method
 	MethodNext                         uint32 = 1   // this step is done, go on

@@ -1,4 +1,4 @@
-//! The marks of CONTRACT: each defect of the original that belongs to the plugin runtime has a test named after it.
+//! Each defect of the original that belongs to the plugin runtime has a mark, and a test named after it.
 
 use super::report::Report;
 

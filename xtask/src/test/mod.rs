@@ -45,7 +45,7 @@ const GROUPS: [&str; 21] = [
     "examples",
 ];
 
-/// The group that compares CONTRACT's marks with the names of the tests that ran.
+/// The group that compares the marks of the original's defects with the names of the tests that ran.
 const BUGS: &str = "bugs";
 
 #[derive(clap::Args)]
