@@ -9,11 +9,9 @@ use nylon_host::config::{self, Loaded, Mode, Refused};
 use nylon_host::gateway::{Gateway, SetupError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod check;
+mod log;
 
 fn main() -> ExitCode {
     let (oldest, newest) = nylon_host::PROTOCOL;
@@ -28,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> ExitCode {
-    log_to_stderr();
+    log::to_stderr();
     let mode = if args.lenient { Mode::Lenient } else { Mode::Strict };
     let Loaded { config, warnings } = match config::load(&args.config, mode) {
         Ok(loaded) => loaded,
@@ -113,14 +111,6 @@ impl Signals {
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build()
-}
-
-/// Lines of the gateway and its plugins on stderr; `NYLON_LOG` sets the level, `info` unless told.
-fn log_to_stderr() {
-    let wanted = std::env::var("NYLON_LOG").ok().and_then(|f| f.parse::<Targets>().ok());
-    let targets = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(targets).with(lines).init();
 }
 
 fn refuse(refused: &Refused) -> ExitCode {

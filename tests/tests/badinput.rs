@@ -34,6 +34,11 @@ routes:
 
 /// Runs `nylon ARGS -c FILE` on `text` to its end.
 fn nylon(args: &[&str], text: &str) -> Said {
+    nylon_with(args, text, &[])
+}
+
+/// The same with variables in its environment.
+fn nylon_with(args: &[&str], text: &str, env: &[(&str, &str)]) -> Said {
     let dir = Temp::new();
     let port = ports::free().port().to_string();
     let probe = program::plugin("probe");
@@ -42,6 +47,7 @@ fn nylon(args: &[&str], text: &str) -> Said {
     let config = dir.write("nylon.yaml", &text);
     let mut command = Command::new(program::nylon());
     command.args(args).arg("-c").arg(&config).current_dir(dir.path());
+    command.envs(env.iter().copied());
     let said = ended(&mut command, Duration::from_secs(15));
     let text = said.text.replace(&*dir.path().to_string_lossy(), "DIR").replace(&port, "PORT");
     let text = text.replace(probe, "PROBE");
@@ -214,6 +220,14 @@ fn check_accepts_what_run_accepts() {
     assert_eq!(said.code, Some(0), "--static starts nothing and knows no entries:\n{}", said.text);
     let said = nylon(&["check"], &GOOD.replace("entry: pid", "entry: pidd"));
     assert_eq!(said.code, Some(2), "{}", said.text);
+}
+
+#[test]
+fn a_log_level_that_is_none() {
+    let _dog = watchdog(60);
+    let verbose = [("NYLON_LOG", "verbose")];
+    let said = nylon_with(&["run"], &GOOD.replace("@PROBE@", "/bin/true"), &verbose);
+    expect("log-level", &said, 1, &["`verbose` in NYLON_LOG", "`info`", "debug"]);
 }
 
 #[test]
