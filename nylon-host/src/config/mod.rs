@@ -35,7 +35,7 @@
 //! ```
 //!
 //! # Strict and lenient
-//! An unknown key, plugin, service or group refuses the start. In [`Mode::Lenient`] it is a
+//! An unknown key, plugin, service or group, and a `root` that is not there, refuse the start. In [`Mode::Lenient`] it is a
 //! warning, and every path it belongs to answers 500 `CONFIG_ERROR`: a misspelt `middleware`
 //! never leaves a route unguarded. All other errors refuse the start in both modes.
 

@@ -38,7 +38,7 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("nylon-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(path.join("public")).unwrap();
         Self(path)
     }
 
@@ -155,12 +155,13 @@ fn lenient_mode_breaks_what_an_unknown_name_belongs_to() {
         let found: Vec<Vec<bool>> = broken(from, to);
         assert_eq!(found, expected(paths), "{to}");
     };
-    // In a path; in a group two levels down; in a route; in a service; in a plugin; a service.
+    // In a path; in a group two levels down; in a route; in a service; in a plugin; a service; a root.
     check("rewrite: /v2", "rewrit: /v2", [[false, false], [false, true]]);
     check("{plugin: authz, entry: check", "{plugin: nope, entry: check", [[true; 2], [false; 2]]);
     check("entry: log}", "entry: log, paylod: {}}", [[true; 2], [false; 2]]);
     check("{group: outer}", "{group: nope}", [[true; 2], [false; 2]]);
     check("static: {root: ./public}", "static: {root: ., idx: a}", [[false, true], [false, true]]);
+    check("root: ./public", "root: ./missing", [[false, true], [false, true]]);
     check("timeout: 2s", "timeot: 2s", [[true, true], [true, false]]);
     check(
         "{path: /app, service: {name: app}}",
