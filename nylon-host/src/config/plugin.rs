@@ -6,7 +6,7 @@ use super::fields::{Fields, Located, text};
 use super::files::locate;
 use super::policy::PhasePolicies;
 use super::source::Location;
-use super::yaml::Node;
+use super::yaml::{Node, Value};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -60,7 +60,7 @@ impl Plugin {
         ];
         let kind = fields.required_choice("type", &kinds, report);
         let file = fields.required_text("file", report);
-        let config = fields.get("config").map(Node::to_json);
+        let config = config(&mut fields, report);
         let args = fields.texts("args", report);
         let env = env(&mut fields, report);
         let workers = fields.integer("workers", 1..=1024, report).unwrap_or(1);
@@ -142,12 +142,28 @@ impl Plugin {
     }
 }
 
+/// What `Initialize` gets: the SDK hands on a map.
+fn config(fields: &mut Fields<'_>, report: &mut Report) -> Option<serde_json::Value> {
+    let node = fields.get("config")?;
+    if !matches!(node.value, Value::Map(_)) {
+        report.error(&node.at, format!("`config` must be a map, not {}", node.kind())).help =
+            Some("`Initialize` takes a map: give it a key, as in `config: {items: ..}`".to_owned());
+    }
+    Some(node.to_json())
+}
+
 fn env(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(String, String)> {
     let entries = fields.named("env", report);
     entries
         .iter()
         .filter_map(|(key, node)| {
             let Located { value, .. } = text(node, &key.name, report)?;
+            if key.name.is_empty() || key.name.contains(['=', '\0']) {
+                let message = format!("{:?} cannot be the name of a variable", key.name);
+                report.error(&key.at, message).help =
+                    Some("a name is not empty and has no `=` and no NUL".to_owned());
+                return None;
+            }
             Some((key.name.clone(), value))
         })
         .collect()
