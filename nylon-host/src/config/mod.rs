@@ -185,6 +185,12 @@ fn read(file: &path::Path, report: &mut Report) -> Option<Config> {
             fields.finish(report);
         }
     }
+    if declared.routes.is_empty() && !report.has_errors() {
+        let message = "there are no routes: every request is answered with 404";
+        let mut about = Diagnostic::about_file(file.display().to_string(), message);
+        about.severity = Severity::Warning;
+        report.add(about.with_help("add `routes`, here or in a file below `config_dir`"));
+    }
     readable.then(|| resolve::resolve(runtime, declared, report))
 }
 
@@ -213,7 +219,7 @@ fn proxy_files(
         Some(named) => base.join(&named.value),
         None => PathBuf::from(DEFAULT_CONFIG_DIR),
     };
-    if config_dir.is_none() && !declared.is_empty() {
+    if config_dir.is_none() && declared.any_key {
         return Vec::new();
     }
     if config_dir.is_none() && !dir.exists() {
