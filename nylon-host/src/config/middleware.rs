@@ -119,7 +119,8 @@ fn modifier(
     let mut modifier = HeaderModifier::default();
     fields.required("payload", report)?;
     let mut payload = fields.map("payload", "header modifier payload", report)?;
-    for node in payload.list("set", report) {
+    let sets = payload.list("set", report);
+    for node in sets {
         let Some(mut set) = Fields::of(node, "header to set", report) else { continue };
         let header = set.required_text("name", report);
         let value = set.required("value", report);
@@ -133,6 +134,10 @@ fn modifier(
         }
     }
     let remove = payload.texts("remove", report);
+    if sets.is_empty() && remove.is_empty() {
+        report.warning(&name.at, "this header modifier does nothing").help =
+            Some("add `set` or `remove` to its payload".to_owned());
+    }
     modifier.remove = remove.iter().filter_map(|name| modifiable(name, report)).collect();
     payload.finish(report);
     let modifier = Arc::new(modifier);
