@@ -57,7 +57,7 @@ async fn start(config: &Config, found: &mut Findings) {
         }
         let spec: PluginSpec = gateway::plugin_spec(plugin);
         match Host::start(vec![spec]).await {
-            Err(errors) => found.failed.extend(errors.iter().map(ToString::to_string)),
+            Err(errors) => found.failed.extend(errors.as_slice().iter().map(ToString::to_string)),
             Ok(host) => {
                 let unknown = gateway::unknown_entries(config, &host, &[], Severity::Error);
                 found.diagnostics.extend(unknown.into_iter().map(|(_, _, problem)| problem));

@@ -77,8 +77,9 @@ pub(super) async fn start(
         .map(|(i, p)| spec(p, &payloads[i]))
         .collect();
     let names: Vec<_> = specs.iter().map(|s| s.name.clone()).collect();
-    let (host, failed) =
-        Host::start_lenient(specs).await.map_err(|e| SetupError::Plugins(vec![e]))?;
+    let (host, failed) = Host::start_lenient(specs)
+        .await
+        .map_err(|e| SetupError::Plugins(e.into_iter().collect()))?;
     if !failed.is_empty() && !lenient {
         host.stop(STOP_GRACE).await;
         return Err(SetupError::Plugins(failed.into_iter().map(|(_, e)| e).collect()));
