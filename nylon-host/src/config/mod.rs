@@ -46,6 +46,7 @@ mod middleware;
 mod payload;
 mod plugin;
 mod policy;
+mod program;
 mod proxy;
 mod resolve;
 mod route;

@@ -5,8 +5,10 @@ use super::diagnostic::{Diagnostic, Report, Severity};
 use super::fields::{Fields, Located, text};
 use super::files::locate;
 use super::policy::PhasePolicies;
+use super::program::Program;
 use super::source::Location;
 use super::yaml::{Node, Value};
+use crate::error::StartError;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,7 @@ pub struct Plugin {
     pub config: Option<serde_json::Value>,
     /// Deadlines and failure policies, before a middleware item changes them.
     pub policies: PhasePolicies,
+    name_at: Location,
     kind_at: Location,
     file_at: Location,
 }
@@ -89,6 +92,7 @@ impl Plugin {
                 workers: usize::try_from(workers).unwrap_or(1),
                 config,
                 policies,
+                name_at: name.at.clone(),
                 kind_at: kind.at,
                 file_at: file.at,
             }),
@@ -128,17 +132,39 @@ impl Plugin {
                 let message = format!("the program of plugin `{name}` is not a file: {file}");
                 error(&self.file_at, message, "name the program itself")
             }
-            Ok(found) if found.permissions().mode() & 0o111 == 0 => {
-                let message = format!("the program of plugin `{name}` may not be run: {file}");
-                error(&self.file_at, message, "make it executable with `chmod +x`")
-            }
-            Ok(_) => None,
+            Ok(found) => self.program_problem(found.permissions().mode() & 0o111 != 0),
         }
     }
 
-    /// The place of `file`, for messages about the program.
-    pub fn location(&self) -> &Location {
-        &self.file_at
+    /// Why the kernel would not run this file.
+    fn program_problem(&self, executable: bool) -> Option<Diagnostic> {
+        let (name, file) = (&self.name, self.file.display());
+        let (message, help) = match Program::of(&self.file) {
+            Program::Library => (
+                format!("the program of plugin `{name}` is a shared library: {file}"),
+                "build a program whose main calls sdk.Serve(), with `go build` and without \
+                 `-buildmode=c-shared`",
+            ),
+            _ if !executable => (
+                format!("the program of plugin `{name}` may not be run: {file}"),
+                "make it executable with `chmod +x`",
+            ),
+            Program::Needs(other) if !Path::new(&other).exists() => (
+                format!(
+                    "the program of plugin `{name}` is run by `{}`, which is not there: {file}",
+                    other.escape_debug()
+                ),
+                "install that, or correct the first line of a script; a Go program built with \
+                 CGO_ENABLED=0 needs nothing",
+            ),
+            _ => return None,
+        };
+        Some(self.file_at.diagnostic(Severity::Error, message).with_help(help))
+    }
+
+    /// What happened when it was started, as a message about its place.
+    pub fn not_started(&self, error: &StartError) -> Diagnostic {
+        self.name_at.diagnostic(Severity::Error, error.to_string())
     }
 }
 

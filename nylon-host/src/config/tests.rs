@@ -222,6 +222,11 @@ fn a_program_must_be_there_and_executable_to_start() {
     assert!(problem().unwrap().contains("may not be run"));
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(problem(), None);
+    fs::write(&program, "#!/not/there -x\n").unwrap();
+    assert!(problem().unwrap().contains("is run by `/not/there`, which is not there"));
+    let library = directory.load(&BASE.replace("./authz", "./public.so"), Mode::Strict).unwrap();
+    fs::write(directory.0.join("public.so"), "").unwrap();
+    assert!(library.plugins[0].start_problem().unwrap().message.contains("is a shared library"));
 }
 
 #[test]
