@@ -27,8 +27,7 @@ fn main() -> ExitCode {
 
 fn run(args: &RunArgs) -> ExitCode {
     log::to_stderr();
-    let mode = if args.lenient { Mode::Lenient } else { Mode::Strict };
-    let Loaded { config, warnings } = match config::load(&args.config, mode) {
+    let Loaded { config, warnings } = match config::load(&args.config, mode(args.lenient)) {
         Ok(loaded) => loaded,
         Err(refused) => return refuse(&refused),
     };
@@ -56,13 +55,18 @@ fn run(args: &RunArgs) -> ExitCode {
                 gateway.serve(stop).await;
                 ExitCode::SUCCESS
             }
-            Err(e @ SetupError::Config(_)) => {
+            Err(e @ (SetupError::Config(_) | SetupError::Plugins(_))) => {
                 eprintln!("{e}");
-                ExitCode::from(EXIT_CONFIG)
+                let code = if let SetupError::Config(_) = e { EXIT_CONFIG } else { EXIT_RUNTIME };
+                ExitCode::from(code)
             }
             Err(e) => fail(&e),
         }
     })
+}
+
+fn mode(lenient: bool) -> Mode {
+    if lenient { Mode::Lenient } else { Mode::Strict }
 }
 
 /// SIGTERM and SIGINT stop the gateway, a second one at once. SIGHUP does nothing yet, and never ends it.
