@@ -112,19 +112,21 @@ mod tests {
 
     /// An ELF file of type `kind` whose segments are a dynamic one with `flags`, and `interpreter`.
     fn elf(kind: u8, flags: u32, interpreter: Option<&str>) -> Vec<u8> {
-        let mut file = vec![0; 64 + 2 * 56 + 16];
+        const DYNAMIC: u8 = 64 + 2 * 56;
+        const END: u8 = DYNAMIC + 16;
+        let mut file = vec![0; END.into()];
         file[..6].copy_from_slice(b"\x7fELF\x02\x01");
         file[16] = kind;
         file[32] = 64;
         file[54] = 56;
         file[56] = 2;
-        let dynamic = 64 + 2 * 56;
+        let dynamic = usize::from(DYNAMIC);
         file[dynamic..dynamic + 4].copy_from_slice(&0x6fff_fffb_u32.to_le_bytes());
         file[dynamic + 8..dynamic + 12].copy_from_slice(&flags.to_le_bytes());
-        (file[64], file[64 + 8], file[64 + 32]) = (2, dynamic as u8, 16);
+        (file[64], file[64 + 8], file[64 + 32]) = (2, DYNAMIC, 16);
         if let Some(path) = interpreter {
-            let at = file.len() as u8;
-            (file[120], file[120 + 8], file[120 + 32]) = (3, at, path.len() as u8 + 1);
+            let len = u8::try_from(path.len() + 1).unwrap();
+            (file[120], file[120 + 8], file[120 + 32]) = (3, END, len);
             file.extend(path.as_bytes());
             file.push(0);
         }
