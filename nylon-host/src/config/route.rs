@@ -96,11 +96,20 @@ fn matchers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Matcher>
         }
         return Some(vec![Matcher::Header(value.value)]);
     }
-    let hosts = value.value.split('|').map(str::trim).filter(|host| !host.is_empty());
-    if hosts.clone().next().is_none() {
+    let mut hosts: Vec<&str> = Vec::new();
+    for host in value.value.split('|').map(str::trim).filter(|host| !host.is_empty()) {
+        if hosts.iter().any(|earlier| earlier.eq_ignore_ascii_case(host)) {
+            report.error(&value.at, format!("`{host}` is listed twice")).help =
+                Some("remove one; hosts are compared in any case".to_owned());
+        } else {
+            hosts.push(host);
+        }
+    }
+    if hosts.is_empty() {
         report.error(&value.at, "`value` names no host");
     }
-    Some(hosts.map(|host| Matcher::Host(checked_host(host, &value, report))).collect())
+    let hosts = hosts.into_iter().map(|host| Matcher::Host(checked_host(host, &value, report)));
+    Some(hosts.collect())
 }
 
 fn checked_host(host: &str, value: &Located<String>, report: &mut Report) -> String {
