@@ -33,7 +33,7 @@ impl Sessions {
         let specs = vec![spec(BUSY, WaitPolicy::Latency), spec(PARKED, WaitPolicy::Balanced)];
         // The host starts its workers from a thread of its own, which starts here.
         let host = cpus.on_worker(|| runtime.block_on(Host::start(specs)));
-        let host = host.map_err(|all| all.iter().map(|e| e.to_string()).collect::<String>())?;
+        let host = host.map_err(|e| e.to_string())?;
         Ok(Self { runtime, host })
     }
 }

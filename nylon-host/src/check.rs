@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use nylon_host::cli::{CheckArgs, EXIT_CONFIG, EXIT_RUNTIME};
-use nylon_host::config::{self, Config, Diagnostic, Mode, Severity};
+use nylon_host::config::{self, Config, Diagnostic, Severity};
 use nylon_host::gateway;
 use nylon_host::{Host, PluginSpec};
 use serde_json::json;
 
-use crate::{CHECK_GRACE, runtime};
+use crate::{CHECK_GRACE, mode, runtime};
 
 /// A plugin that started, and what it says of itself.
 struct Checked {
@@ -21,21 +21,26 @@ struct Checked {
 #[derive(Default)]
 struct Findings {
     diagnostics: Vec<Diagnostic>,
-    /// Plugins that did not start, in words.
-    failed: Vec<String>,
+    /// Plugins that did not start; in lenient mode they are warnings among the others.
+    failed: Vec<Diagnostic>,
     plugins: Vec<Checked>,
 }
 
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let mut found = Findings::default();
-    match config::load(&args.config, Mode::Strict) {
+    match config::load(&args.config, mode(args.lenient)) {
         Err(refused) => found.diagnostics = refused.diagnostics,
         Ok(loaded) => {
             found.diagnostics = loaded.warnings;
             if !args.static_only {
                 match runtime(1) {
-                    Ok(runtime) => runtime.block_on(start(&loaded.config, &mut found)),
-                    Err(e) => found.failed.push(e.to_string()),
+                    Ok(runtime) => {
+                        runtime.block_on(start(&loaded.config, args.lenient, &mut found))
+                    }
+                    Err(e) => {
+                        let file = args.config.display().to_string();
+                        found.failed.push(Diagnostic::about_file(file, e.to_string()));
+                    }
                 }
             }
         }
@@ -49,17 +54,22 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 }
 
 /// Starts each plugin by itself, so that one that fails does not hide another.
-async fn start(config: &Config, found: &mut Findings) {
+async fn start(config: &Config, lenient: bool, found: &mut Findings) {
+    let severity = if lenient { Severity::Warning } else { Severity::Error };
     for plugin in &config.plugins {
         if let Some(problem) = plugin.start_problem() {
-            found.diagnostics.push(problem);
+            found.diagnostics.push(problem.with_severity(severity));
             continue;
         }
         let spec: PluginSpec = gateway::plugin_spec(plugin);
         match Host::start(vec![spec]).await {
-            Err(errors) => found.failed.extend(errors.iter().map(ToString::to_string)),
+            Err(errors) => {
+                let problems = errors.as_slice().iter().map(|e| plugin.not_started(e));
+                let to = if lenient { &mut found.diagnostics } else { &mut found.failed };
+                to.extend(problems.map(|problem| problem.with_severity(severity)));
+            }
             Ok(host) => {
-                let unknown = gateway::unknown_entries(config, &host, &[], Severity::Error);
+                let unknown = gateway::unknown_entries(config, &host, &[], severity);
                 found.diagnostics.extend(unknown.into_iter().map(|(_, _, problem)| problem));
                 if let Some(status) = host.status(&plugin.name) {
                     let (sdk, entries) = (status.sdk, status.entries);
@@ -87,8 +97,7 @@ impl Findings {
     }
 
     fn print(&self, args: &CheckArgs) {
-        self.diagnostics.iter().for_each(|d| eprintln!("{d}\n"));
-        self.failed.iter().for_each(|f| eprintln!("error: {f}"));
+        self.diagnostics.iter().chain(&self.failed).for_each(|d| eprintln!("{d}"));
         for Checked { name, sdk, entries } in &self.plugins {
             println!("plugin {name} ({sdk}): {}", entries.join(", "));
         }
@@ -104,8 +113,10 @@ impl Findings {
             .map(|p| json!({"name": p.name, "sdk": p.sdk, "entries": p.entries}))
             .collect();
         let ok = !self.refused() && self.failed.is_empty();
-        let diagnostics = serde_json::to_value(&self.diagnostics).unwrap_or_default();
-        let all = json!({"ok": ok, "diagnostics": diagnostics, "failed": self.failed, "plugins": plugins});
+        let list = |all: &[Diagnostic]| serde_json::to_value(all).unwrap_or_default();
+        let (diagnostics, failed) = (list(&self.diagnostics), list(&self.failed));
+        let all =
+            json!({"ok": ok, "diagnostics": diagnostics, "failed": failed, "plugins": plugins});
         println!("{all:#}");
     }
 }

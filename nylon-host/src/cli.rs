@@ -38,7 +38,7 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE", default_value = "/etc/nylon/config.yaml")]
     pub config: PathBuf,
 
-    /// Start although keys, plugins, entries or groups are unknown; their routes answer 500.
+    /// Start although keys, plugins, entries, groups or directories are not there; their routes answer 500.
     #[arg(long)]
     pub lenient: bool,
 }
@@ -53,6 +53,10 @@ pub struct CheckArgs {
     /// Only read the files: start no plugin.
     #[arg(long = "static")]
     pub static_only: bool,
+
+    /// Say what `nylon run --lenient` would: warnings for what only breaks its routes.
+    #[arg(long)]
+    pub lenient: bool,
 
     /// Print problems and entries as JSON.
     #[arg(long)]
@@ -103,12 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn check_takes_static_and_json() {
-        let Command::Check(args) = parse("nylon check -c a.yaml --static --json").unwrap().command
-        else {
-            panic!()
-        };
-        assert!(args.static_only && args.json);
+    fn check_takes_static_lenient_and_json() {
+        let line = "nylon check -c a.yaml --static --lenient --json";
+        let Command::Check(args) = parse(line).unwrap().command else { panic!() };
+        assert!(args.static_only && args.lenient && args.json);
     }
 
     #[test]

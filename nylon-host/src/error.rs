@@ -26,6 +26,14 @@ pub enum StartError {
         /// Whether it will be the same next time.
         permanent: bool,
     },
+    /// It cannot be run as it is specified.
+    #[error("plugin `{plugin}`: {why}")]
+    Spec {
+        /// Name of the plugin.
+        plugin: String,
+        /// What is wrong with its specification.
+        why: &'static str,
+    },
     /// The host itself lacks something: descriptors, memory, a runtime.
     #[error("{what}: {source}")]
     Host {
@@ -39,7 +47,44 @@ pub enum StartError {
 impl StartError {
     /// Whether starting the same program again can help.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Handshake { permanent: true, .. })
+        matches!(self, Self::Handshake { permanent: true, .. } | Self::Spec { .. })
+    }
+}
+
+/// Why a host did not start: every plugin that could not be started, one per line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", lines(.0))]
+pub struct StartErrors(Vec<StartError>);
+
+fn lines(errors: &[StartError]) -> String {
+    errors.iter().map(StartError::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl StartErrors {
+    /// All of them, in the order of the plugins; at least one.
+    pub fn as_slice(&self) -> &[StartError] {
+        &self.0
+    }
+}
+
+impl From<Vec<StartError>> for StartErrors {
+    fn from(errors: Vec<StartError>) -> Self {
+        Self(errors)
+    }
+}
+
+impl From<StartError> for StartErrors {
+    fn from(error: StartError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl IntoIterator for StartErrors {
+    type Item = StartError;
+    type IntoIter = std::vec::IntoIter<StartError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -7,7 +7,7 @@ use nylon_shm::telemetry::Telemetry;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use crate::error::StartError;
+use crate::error::{StartError, StartErrors};
 use crate::lane::Registry;
 use crate::supervisor::{Board, Plugin, PluginSpec, PluginStatus, Supervisor};
 
@@ -25,24 +25,29 @@ impl Host {
     /// Starts every plugin and waits until all are ready. Call it inside a tokio runtime; the host's tasks run there.
     ///
     /// # Errors
-    /// All plugins that could not be started. The others are stopped again.
-    pub async fn start(specs: Vec<PluginSpec>) -> Result<Self, Vec<StartError>> {
-        let (host, errors) = Self::start_lenient(specs).await.map_err(|e| vec![e])?;
+    /// All plugins that could not be started. The others are stopped again. Two plugins of one name, or one without
+    /// workers, are refused before anything is started.
+    pub async fn start(specs: Vec<PluginSpec>) -> Result<Self, StartErrors> {
+        let (host, errors) = Self::start_lenient(specs).await?;
         if errors.is_empty() {
             return Ok(host);
         }
         host.stop(Duration::from_secs(5)).await;
-        Err(errors.into_iter().map(|(_, e)| e).collect())
+        Err(errors.into_iter().map(|(_, e)| e).collect::<Vec<_>>().into())
     }
 
     /// Starts every plugin and goes on with those that are ready. The others are named, by index and reason, and
     /// answer 503 to everything.
     ///
     /// # Errors
-    /// The host itself lacks something.
+    /// Specifications that [`Host::start`] refuses as well, or the host itself lacks something.
     pub async fn start_lenient(
         specs: Vec<PluginSpec>,
-    ) -> Result<(Self, Vec<(usize, StartError)>), StartError> {
+    ) -> Result<(Self, Vec<(usize, StartError)>), StartErrors> {
+        let refused: Vec<_> = PluginSpec::problems(&specs).collect();
+        if !refused.is_empty() {
+            return Err(refused.into());
+        }
         let mut errors = Vec::new();
         let telemetry = telemetry(&specs);
         let plugins: Vec<_> = specs
@@ -110,5 +115,27 @@ fn telemetry(specs: &[PluginSpec]) -> Option<Arc<Telemetry>> {
             tracing::warn!(error = %e, "no telemetry segment");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Host, PluginSpec, StartErrors};
+
+    async fn start(specs: Vec<PluginSpec>) -> Result<Host, Box<dyn std::error::Error>> {
+        Ok(Host::start(specs).await?)
+    }
+
+    #[tokio::test]
+    async fn a_name_given_twice_and_no_workers_are_refused() {
+        let spec = |name| PluginSpec::new(name, "/not/there");
+        let idle = PluginSpec { workers: 0, ..spec("idle") };
+        let error = start(vec![spec("a"), spec("b"), spec("a"), idle]).await.unwrap_err();
+        let lines =
+            "plugin `a`: another plugin has this name\nplugin `idle`: it needs at least one worker";
+        assert_eq!(error.to_string(), lines);
+        let errors = error.downcast::<StartErrors>().unwrap();
+        assert!(errors.as_slice().iter().all(|error| error.is_permanent()));
+        assert_eq!(errors.into_iter().count(), 2);
     }
 }

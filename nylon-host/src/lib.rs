@@ -24,6 +24,17 @@
 //! # });
 //! ```
 //!
+//! Without a `tracing` subscriber, what plugins print and the stacks of their panics go nowhere, and so does what the
+//! host has to say of them. One line at the start of `main`, with the crate `tracing-subscriber`, sends all of it to standard output:
+//!
+//! ```
+//! tracing_subscriber::fmt::init();
+//! ```
+//!
+//! `host.status("hello")` says how a plugin fares; its `entries` are those the plugin registered. A chain is built
+//! without asking them, as a plugin may be started anew with others: an entry that is not there is a 500 for each
+//! request that needs it.
+//!
 //! The way of a call is down by calls and up by return values: gateway → dispatch → session → lane → worker. The
 //! supervisor stands beside it. In front of an axum, tonic or hyper service use the tower layer.
 #![deny(unsafe_code)]
@@ -44,8 +55,9 @@ mod supervisor;
 pub mod template;
 
 pub use body::{Body, BodyError};
+pub use config::{OnFailure, PhasePolicies, Policy};
 pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
-pub use error::{Failure, StartError};
+pub use error::{Failure, StartError, StartErrors};
 pub use host::Host;
 pub use layer::{NylonLayer, NylonService, Params};
 pub use supervisor::{PluginSpec, PluginState, PluginStatus, WaitPolicy};

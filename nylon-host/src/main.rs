@@ -9,11 +9,9 @@ use nylon_host::config::{self, Loaded, Mode, Refused};
 use nylon_host::gateway::{Gateway, SetupError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod check;
+mod log;
 
 fn main() -> ExitCode {
     let (oldest, newest) = nylon_host::PROTOCOL;
@@ -28,9 +26,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> ExitCode {
-    log_to_stderr();
-    let mode = if args.lenient { Mode::Lenient } else { Mode::Strict };
-    let Loaded { config, warnings } = match config::load(&args.config, mode) {
+    log::to_stderr();
+    let Loaded { config, warnings } = match config::load(&args.config, mode(args.lenient)) {
         Ok(loaded) => loaded,
         Err(refused) => return refuse(&refused),
     };
@@ -58,13 +55,18 @@ fn run(args: &RunArgs) -> ExitCode {
                 gateway.serve(stop).await;
                 ExitCode::SUCCESS
             }
-            Err(e @ SetupError::Config(_)) => {
+            Err(e @ (SetupError::Config(_) | SetupError::Plugins(_))) => {
                 eprintln!("{e}");
-                ExitCode::from(EXIT_CONFIG)
+                let code = if let SetupError::Config(_) = e { EXIT_CONFIG } else { EXIT_RUNTIME };
+                ExitCode::from(code)
             }
             Err(e) => fail(&e),
         }
     })
+}
+
+fn mode(lenient: bool) -> Mode {
+    if lenient { Mode::Lenient } else { Mode::Strict }
 }
 
 /// SIGTERM and SIGINT stop the gateway, a second one at once. SIGHUP does nothing yet, and never ends it.
@@ -113,14 +115,6 @@ impl Signals {
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build()
-}
-
-/// Lines of the gateway and its plugins on stderr; `NYLON_LOG` sets the level, `info` unless told.
-fn log_to_stderr() {
-    let wanted = std::env::var("NYLON_LOG").ok().and_then(|f| f.parse::<Targets>().ok());
-    let targets = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(targets).with(lines).init();
 }
 
 fn refuse(refused: &Refused) -> ExitCode {

@@ -34,6 +34,11 @@ routes:
 
 /// Runs `nylon ARGS -c FILE` on `text` to its end.
 fn nylon(args: &[&str], text: &str) -> Said {
+    nylon_with(args, text, &[])
+}
+
+/// The same with variables in its environment.
+fn nylon_with(args: &[&str], text: &str, env: &[(&str, &str)]) -> Said {
     let dir = Temp::new();
     let port = ports::free().port().to_string();
     let probe = program::plugin("probe");
@@ -42,6 +47,7 @@ fn nylon(args: &[&str], text: &str) -> Said {
     let config = dir.write("nylon.yaml", &text);
     let mut command = Command::new(program::nylon());
     command.args(args).arg("-c").arg(&config).current_dir(dir.path());
+    command.envs(env.iter().copied());
     let said = ended(&mut command, Duration::from_secs(15));
     let text = said.text.replace(&*dir.path().to_string_lossy(), "DIR").replace(&port, "PORT");
     let text = text.replace(probe, "PROBE");
@@ -172,7 +178,9 @@ fn no_such_file() {
 fn a_program_that_is_no_worker() {
     let _dog = watchdog(60);
     let said = nylon(&["run"], &GOOD.replace("@PROBE@", "/bin/true"));
-    expect("no-worker", &said, 1, &["/bin/true", "Serve"]);
+    expect("no-worker", &said, 1, &["nylon.yaml:3", "/bin/true", "Serve", "^"]);
+    let checked = nylon(&["check"], &GOOD.replace("@PROBE@", "/bin/true"));
+    assert_eq!((checked.code, &checked.text), (said.code, &said.text));
 }
 
 #[test]
@@ -183,6 +191,79 @@ fn an_original_plugin_without_serve() {
     let mut said = nylon(&["run"], &GOOD.replace("@PROBE@", mute));
     said.text = said.text.replace(mute, "MUTE");
     expect("without-serve", &said, 1, &["MUTE", "sdk.Serve()"]);
+}
+
+/// Runs a plugin whose program is this text, in a file of this name.
+fn nylon_with_program(name: &str, text: &str) -> Said {
+    let dir = Temp::new();
+    let file = dir.write(name, text);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&file, executable).expect("it may be run");
+    let file = file.to_str().expect("UTF-8");
+    let mut said = nylon(&["run"], &GOOD.replace("@PROBE@", file));
+    // The caret line is as long as the path.
+    said.text = said.text.replace(file, "PROGRAM").replace(&"^".repeat(file.len()), "^");
+    said
+}
+
+#[test]
+fn a_script_without_its_interpreter() {
+    let _dog = watchdog(60);
+    let said = nylon_with_program("script", "#!/opt/not-there/python3\nprint()\n");
+    expect("no-interpreter", &said, 2, &["nylon.yaml:5", "/opt/not-there/python3", "^"]);
+}
+
+#[test]
+fn a_shared_library_as_a_program() {
+    let _dog = watchdog(60);
+    let said = nylon_with_program("plugin.so", "");
+    expect("shared-library", &said, 2, &["nylon.yaml:5", "sdk.Serve()", "^"]);
+}
+
+#[test]
+fn a_config_that_is_no_map() {
+    let _dog = watchdog(60);
+    let said = nylon(&["run"], &GOOD.replace("config: {trace: trace}", "config: [trace]"));
+    expect("config-list", &said, 2, &["nylon.yaml:6", "map", "^"]);
+}
+
+#[test]
+fn a_modifier_of_framing() {
+    let _dog = watchdog(60);
+    let modifier = "{plugin: ResponseHeaderModifier, payload: {remove: content-length}}";
+    let path = format!("service: {{name: hello}}, middleware: [{modifier}]}}]");
+    let said = nylon(&["run"], &GOOD.replace("service: {name: hello}}]", &path));
+    expect("framing-modifier", &said, 2, &["nylon.yaml:14", "frames messages by itself", "^"]);
+}
+
+#[test]
+fn a_root_that_is_not_there() {
+    let _dog = watchdog(60);
+    let files = "service_type: static\n    static: {root: ./missing}";
+    let text = GOOD.replace("service_type: plugin\n    plugin: {name: probe, entry: pid}", files);
+    for args in [&["run"][..], &["check"], &["check", "--static"]] {
+        expect("missing-root", &nylon(args, &text), 2, &["nylon.yaml:10", "root", "^"]);
+    }
+    let said = nylon(&["check", "--static", "--lenient"], &text);
+    assert!(
+        said.code == Some(0) && said.text.contains("warning: the root `./missing`"),
+        "{}",
+        said.text
+    );
+}
+
+#[test]
+fn check_says_what_a_lenient_run_would() {
+    let _dog = watchdog(60);
+    let said = nylon(&["check", "--lenient"], &GOOD.replace("entry: pid", "entry: pidd"));
+    expect("check-lenient-entry", &said, 0, &["warning", "nylon.yaml:10", "pidd"]);
+    let said = nylon(&["check", "--lenient"], &GOOD.replace("@PROBE@", "/bin/true"));
+    expect("check-lenient-no-worker", &said, 0, &["warning", "nylon.yaml:3", "/bin/true"]);
+    let said = nylon(&["check", "--lenient"], &GOOD.replace("@PROBE@", "./not-there"));
+    expect("check-lenient-no-program", &said, 0, &["warning", "nylon.yaml:5"]);
+    let said =
+        nylon(&["check", "--lenient"], &GOOD.replace("paths: [{path: /,", "paths: [{path: x,"));
+    assert_eq!(said.code, Some(2), "other errors stay errors:\n{}", said.text);
 }
 
 #[test]
@@ -214,6 +295,14 @@ fn check_accepts_what_run_accepts() {
     assert_eq!(said.code, Some(0), "--static starts nothing and knows no entries:\n{}", said.text);
     let said = nylon(&["check"], &GOOD.replace("entry: pid", "entry: pidd"));
     assert_eq!(said.code, Some(2), "{}", said.text);
+}
+
+#[test]
+fn a_log_level_that_is_none() {
+    let _dog = watchdog(60);
+    let verbose = [("NYLON_LOG", "verbose")];
+    let said = nylon_with(&["run"], &GOOD.replace("@PROBE@", "/bin/true"), &verbose);
+    expect("log-level", &said, 1, &["`verbose` in NYLON_LOG", "`info`", "debug"]);
 }
 
 #[test]

@@ -37,12 +37,12 @@ async fn works(mode: &str) {
 
 /// The error of a plugin that does not start.
 async fn error(spec: PluginSpec) -> StartError {
-    let mut errors = match Host::start(vec![spec.clone()]).await {
+    let errors = match Host::start(vec![spec.clone()]).await {
         Ok(_) => panic!("{:?} starts", spec.args),
         Err(errors) => errors,
     };
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    errors.remove(0)
+    assert_eq!(errors.as_slice().len(), 1, "{errors:?}");
+    errors.into_iter().next().expect("one")
 }
 
 async fn refused(mode: &str, text: &str, permanent: bool) {

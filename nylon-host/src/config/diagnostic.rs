@@ -51,6 +51,11 @@ impl Diagnostic {
         Self { severity: Severity::Error, file, snippet: None, message, help: None }
     }
 
+    /// The same problem, taken more or less seriously.
+    pub fn with_severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
     /// Adds what to do about it.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

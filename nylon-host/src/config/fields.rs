@@ -30,7 +30,9 @@ impl<'a> Fields<'a> {
             Value::Map(entries) => entries,
             Value::Null => &[],
             _ => {
-                report.error(&node.at, format!("{} must be a map, not {}", one(what), node.kind()));
+                let message = format!("{} must be a map, not {}", one(what), node.kind());
+                report.error(&node.at, message).help =
+                    shape(what).map(|shape| format!("write it as {shape}"));
                 return None;
             }
         };
@@ -129,8 +131,13 @@ impl<'a> Fields<'a> {
         let node = self.get(key)?;
         let found = text(node, key, report)?;
         match humantime::parse_duration(&found.value) {
-            Ok(duration) if !duration.is_zero() => Some(duration),
-            _ => {
+            Ok(duration) if duration.is_zero() => {
+                report.error(&found.at, format!("`{key}` must be longer than zero")).help =
+                    Some("zero is refused and does not mean \"for ever\": write `1h`, say".into());
+                None
+            }
+            Ok(duration) => Some(duration),
+            Err(_) => {
                 let message = format!("`{key}` must be a time span, not `{}`", found.value);
                 report.error(&found.at, message).help =
                     Some("write a number and a unit, as in `5s` or `250ms`".to_owned());
@@ -186,8 +193,21 @@ impl<'a> Fields<'a> {
             Some(Node { value: Value::List(items), .. }) => {
                 items.iter().filter_map(|item| text(item, key, report)).collect()
             }
+            Some(Node { value: Value::Map(_), at }) => {
+                report.error(at, format!("`{key}` must be a text or a list of texts, not a map"));
+                Vec::new()
+            }
             Some(single) => text(single, key, report).into_iter().collect(),
             None => Vec::new(),
+        }
+    }
+
+    /// Refuses an empty list, which would leave what it belongs to without a use.
+    pub(super) fn refuse_empty(&mut self, key: &'static str, help: &str, report: &mut Report) {
+        if let Some(Node { value: Value::List(items), at }) = self.get(key)
+            && items.is_empty()
+        {
+            report.error(at, format!("`{key}` is an empty list")).help = Some(help.to_owned());
         }
     }
 
@@ -227,6 +247,21 @@ impl<'a> Fields<'a> {
 fn one(what: &str) -> String {
     let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {what}")
+}
+
+/// What a map looks like that is often written as a text.
+fn shape(what: &str) -> Option<&'static str> {
+    Some(match what {
+        "middleware item" => "`{plugin: .., entry: ..}` or `{group: ..}`",
+        "path" => "`{path: /, service: {name: ..}}`",
+        "path service" => "`service: {name: ..}`",
+        "plugin service" => "`plugin: {name: .., entry: ..}`",
+        "static service" => "`static: {root: ..}`",
+        "route matcher" => "`route: {type: host, value: example.com}`",
+        "endpoint" => "`{ip: 127.0.0.1, port: 3000}`",
+        "header to set" => "`{name: x-a, value: ..}`",
+        _ => return None,
+    })
 }
 
 /// What a missing key could be set to.

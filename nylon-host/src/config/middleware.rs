@@ -7,7 +7,7 @@ use super::plugin::BUILT_INS;
 use super::policy::{PhasePolicies, PolicyChange};
 use super::source::Location;
 use super::yaml::Node;
-use crate::gateway::modifier::HeaderModifier;
+use crate::gateway::modifier::{HeaderModifier, is_framing};
 use crate::template::PayloadTemplate;
 use http::HeaderName;
 use std::sync::Arc;
@@ -119,21 +119,26 @@ fn modifier(
     let mut modifier = HeaderModifier::default();
     fields.required("payload", report)?;
     let mut payload = fields.map("payload", "header modifier payload", report)?;
-    for node in payload.list("set", report) {
+    let sets = payload.list("set", report);
+    for node in sets {
         let Some(mut set) = Fields::of(node, "header to set", report) else { continue };
         let header = set.required_text("name", report);
         let value = set.required("value", report);
         let value = value.and_then(|node| super::fields::text(node, "value", report));
         set.finish(report);
         if let (Some(header), Some(value)) = (header, value)
-            && let Some(header) = header_name(&header, report)
+            && let Some(header) = modifiable(&header, report)
             && let Some(value) = template(&value.value, &value.at, report)
         {
             modifier.set.push((header, value));
         }
     }
     let remove = payload.texts("remove", report);
-    modifier.remove = remove.iter().filter_map(|name| header_name(name, report)).collect();
+    if sets.is_empty() && remove.is_empty() {
+        report.warning(&name.at, "this header modifier does nothing").help =
+            Some("add `set` or `remove` to its payload".to_owned());
+    }
+    modifier.remove = remove.iter().filter_map(|name| modifiable(name, report)).collect();
     payload.finish(report);
     let modifier = Arc::new(modifier);
     Some(ItemKind::BuiltIn(if name.value == BUILT_INS[0] {
@@ -141,6 +146,17 @@ fn modifier(
     } else {
         Middleware::ResponseHeaders(modifier)
     }))
+}
+
+/// A header that a modifier may set or remove.
+fn modifiable(name: &Located<String>, report: &mut Report) -> Option<HeaderName> {
+    let header = header_name(name, report)?;
+    if is_framing(&header) {
+        report.error(&name.at, format!("a header modifier cannot change `{header}`")).help =
+            Some("the gateway frames messages by itself: take this header out".to_owned());
+        return None;
+    }
+    Some(header)
 }
 
 pub(super) fn header_name(name: &Located<String>, report: &mut Report) -> Option<HeaderName> {

@@ -35,7 +35,7 @@
 //! ```
 //!
 //! # Strict and lenient
-//! An unknown key, plugin, service or group refuses the start. In [`Mode::Lenient`] it is a
+//! An unknown key, plugin, service or group, and a `root` that is not there, refuse the start. In [`Mode::Lenient`] it is a
 //! warning, and every path it belongs to answers 500 `CONFIG_ERROR`: a misspelt `middleware`
 //! never leaves a route unguarded. All other errors refuse the start in both modes.
 
@@ -46,6 +46,7 @@ mod middleware;
 mod payload;
 mod plugin;
 mod policy;
+mod program;
 mod proxy;
 mod resolve;
 mod route;
@@ -185,6 +186,12 @@ fn read(file: &path::Path, report: &mut Report) -> Option<Config> {
             fields.finish(report);
         }
     }
+    if declared.routes.is_empty() && !report.has_errors() {
+        let message = "there are no routes: every request is answered with 404";
+        let mut about = Diagnostic::about_file(file.display().to_string(), message);
+        about.severity = Severity::Warning;
+        report.add(about.with_help("add `routes`, here or in a file below `config_dir`"));
+    }
     readable.then(|| resolve::resolve(runtime, declared, report))
 }
 
@@ -213,7 +220,7 @@ fn proxy_files(
         Some(named) => base.join(&named.value),
         None => PathBuf::from(DEFAULT_CONFIG_DIR),
     };
-    if config_dir.is_none() && !declared.is_empty() {
+    if config_dir.is_none() && declared.any_key {
         return Vec::new();
     }
     if config_dir.is_none() && !dir.exists() {

@@ -5,8 +5,10 @@ use super::diagnostic::{Diagnostic, Report, Severity};
 use super::fields::{Fields, Located, text};
 use super::files::locate;
 use super::policy::PhasePolicies;
+use super::program::Program;
 use super::source::Location;
-use super::yaml::Node;
+use super::yaml::{Node, Value};
+use crate::error::StartError;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,7 @@ pub struct Plugin {
     pub config: Option<serde_json::Value>,
     /// Deadlines and failure policies, before a middleware item changes them.
     pub policies: PhasePolicies,
+    name_at: Location,
     kind_at: Location,
     file_at: Location,
 }
@@ -60,7 +63,7 @@ impl Plugin {
         ];
         let kind = fields.required_choice("type", &kinds, report);
         let file = fields.required_text("file", report);
-        let config = fields.get("config").map(Node::to_json);
+        let config = config(&mut fields, report);
         let args = fields.texts("args", report);
         let env = env(&mut fields, report);
         let workers = fields.integer("workers", 1..=1024, report).unwrap_or(1);
@@ -89,6 +92,7 @@ impl Plugin {
                 workers: usize::try_from(workers).unwrap_or(1),
                 config,
                 policies,
+                name_at: name.at.clone(),
                 kind_at: kind.at,
                 file_at: file.at,
             }),
@@ -128,18 +132,50 @@ impl Plugin {
                 let message = format!("the program of plugin `{name}` is not a file: {file}");
                 error(&self.file_at, message, "name the program itself")
             }
-            Ok(found) if found.permissions().mode() & 0o111 == 0 => {
-                let message = format!("the program of plugin `{name}` may not be run: {file}");
-                error(&self.file_at, message, "make it executable with `chmod +x`")
-            }
-            Ok(_) => None,
+            Ok(found) => self.program_problem(found.permissions().mode() & 0o111 != 0),
         }
     }
 
-    /// The place of `file`, for messages about the program.
-    pub fn location(&self) -> &Location {
-        &self.file_at
+    /// Why the kernel would not run this file.
+    fn program_problem(&self, executable: bool) -> Option<Diagnostic> {
+        let (name, file) = (&self.name, self.file.display());
+        let (message, help) = match Program::of(&self.file) {
+            Program::Library => (
+                format!("the program of plugin `{name}` is a shared library: {file}"),
+                "build a program whose main calls sdk.Serve(), with `go build` and without \
+                 `-buildmode=c-shared`",
+            ),
+            _ if !executable => (
+                format!("the program of plugin `{name}` may not be run: {file}"),
+                "make it executable with `chmod +x`",
+            ),
+            Program::Needs(other) if !Path::new(&other).exists() => (
+                format!(
+                    "the program of plugin `{name}` is run by `{}`, which is not there: {file}",
+                    other.escape_debug()
+                ),
+                "install that, or correct the first line of a script; a Go program built with \
+                 CGO_ENABLED=0 needs nothing",
+            ),
+            _ => return None,
+        };
+        Some(self.file_at.diagnostic(Severity::Error, message).with_help(help))
     }
+
+    /// What happened when it was started, as a message about its place.
+    pub fn not_started(&self, error: &StartError) -> Diagnostic {
+        self.name_at.diagnostic(Severity::Error, error.to_string())
+    }
+}
+
+/// What `Initialize` gets: the SDK hands on a map.
+fn config(fields: &mut Fields<'_>, report: &mut Report) -> Option<serde_json::Value> {
+    let node = fields.get("config")?;
+    if !matches!(node.value, Value::Map(_)) {
+        report.error(&node.at, format!("`config` must be a map, not {}", node.kind())).help =
+            Some("`Initialize` takes a map: give it a key, as in `config: {items: ..}`".to_owned());
+    }
+    Some(node.to_json())
 }
 
 fn env(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(String, String)> {
@@ -148,6 +184,12 @@ fn env(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(String, String)> {
         .iter()
         .filter_map(|(key, node)| {
             let Located { value, .. } = text(node, &key.name, report)?;
+            if key.name.is_empty() || key.name.contains(['=', '\0']) {
+                let message = format!("{:?} cannot be the name of a variable", key.name);
+                report.error(&key.at, message).help =
+                    Some("a name is not empty and has no `=` and no NUL".to_owned());
+                return None;
+            }
             Some((key.name.clone(), value))
         })
         .collect()

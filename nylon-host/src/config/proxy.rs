@@ -19,11 +19,15 @@ pub(super) struct Declarations {
     pub(super) services: Vec<Declared<ServiceItem>>,
     pub(super) groups: Vec<Declared<Vec<Item>>>,
     pub(super) routes: Vec<Declared<RouteItem>>,
+    /// Whether any file has a proxy key, well-formed or not.
+    pub(super) any_key: bool,
 }
 
 impl Declarations {
     /// Adds the proxy keys of one file; paths in it are relative to `base`.
     pub(super) fn read(&mut self, fields: &mut Fields<'_>, base: &Path, report: &mut Report) {
+        let keys = ["header_selector", "plugins", "services", "middleware_groups", "routes", "tls"];
+        self.any_key |= keys.iter().any(|key| fields.get(key).is_some());
         if let Some(name) = fields.text("header_selector", report) {
             self.header_selector = header_name(&name, report).or(self.header_selector.take());
         }
@@ -40,13 +44,6 @@ impl Declarations {
         for node in fields.list("tls", report) {
             tls(node, report);
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.plugins.is_empty()
-            && self.services.is_empty()
-            && self.groups.is_empty()
-            && self.routes.is_empty()
     }
 }
 

@@ -9,7 +9,7 @@ use super::route::{Path, PathItem, Route, RouteItem};
 use super::runtime::Runtime;
 use super::service::{Service, ServiceItem, ServiceKind};
 use super::{Config, Declared};
-use crate::dispatch::route::{Router, Target};
+use crate::dispatch::route::{Matcher, PatternError, Router, Target};
 use http::HeaderName;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(super) fn resolve(runtime: Runtime, declared: Declarations, report: &mut Rep
         expanded: HashMap::new(),
         open: Vec::new(),
         calls: Vec::new(),
+        patterns: Vec::new(),
         report,
     };
     for group in &declared.groups {
@@ -76,6 +77,14 @@ fn names<T>(declared: &[Declared<T>]) -> impl Iterator<Item = &str> {
     declared.iter().map(|declared| declared.name.value.as_str())
 }
 
+/// Whether two matchers take the same requests; hosts are compared in any case.
+fn is_same(one: &Matcher, other: &Matcher) -> bool {
+    match (one, other) {
+        (Matcher::Host(one), Matcher::Host(other)) => one.eq_ignore_ascii_case(other),
+        _ => one == other,
+    }
+}
+
 struct Resolver<'a> {
     plugins: &'a [Declared<Plugin>],
     groups: &'a [Declared<Vec<Item>>],
@@ -84,6 +93,8 @@ struct Resolver<'a> {
     /// Groups that are being expanded, outermost first.
     open: Vec<&'a str>,
     calls: Vec<Arc<PluginCall>>,
+    /// Patterns in the router, with who takes them by which methods.
+    patterns: Vec<(&'a RouteItem, &'a PathItem, &'a Located<String>)>,
     report: &'a mut Report,
 }
 
@@ -206,10 +217,17 @@ impl<'a> Resolver<'a> {
                 Err(self.report.fault_since(mark).unwrap_or_default())
             }
         };
+        if let (Ok(service), Some(rewrite)) = (&service, &path.rewrite)
+            && matches!(service.kind, ServiceKind::Plugin(_))
+        {
+            let message = "`rewrite` has no effect on a plugin service";
+            self.report.warning(&rewrite.at, message).help =
+                Some("the plugin gets the path as the client sent it: take `rewrite` out".into());
+        }
         let fault = path.fault.clone().or(middleware.as_ref().err().cloned());
         Path {
             service: fault.map_or(service, Err),
-            rewrite: path.rewrite.clone(),
+            rewrite: path.rewrite.as_ref().map(|rewrite| rewrite.value.clone()),
             middleware: middleware.unwrap_or_default(),
         }
     }
@@ -217,18 +235,32 @@ impl<'a> Resolver<'a> {
     fn add_patterns(
         &mut self,
         router: &mut Router,
-        route: &RouteItem,
-        path: &PathItem,
+        route: &'a RouteItem,
+        path: &'a PathItem,
         target: Target,
     ) {
         for pattern in path.patterns.iter().filter(|pattern| pattern.value.starts_with('/')) {
             let added = route.matchers.iter().try_for_each(|matcher| {
-                router.insert(matcher, &pattern.value, &path.methods, target)
+                let added = router.insert(matcher, &pattern.value, &path.methods, target);
+                added.map_err(|error| (matcher, error))
             });
-            if let Err(error) = added {
+            if let Err((matcher, error)) = added {
+                let help = self.taken(matcher, &error);
                 let message = format!("the path `{}` cannot be used: {error}", pattern.value);
-                self.report.error(&pattern.at, message);
+                self.report.error(&pattern.at, message).help = help;
             }
+            self.patterns.push((route, path, pattern));
         }
+    }
+
+    /// Where the pattern stands that takes the same requests already.
+    fn taken(&self, matcher: &Matcher, error: &PatternError) -> Option<String> {
+        let PatternError::Conflict { method, with } = error else { return None };
+        let (_, _, Located { at, .. }) = self.patterns.iter().find(|(route, path, pattern)| {
+            pattern.value == *with
+                && path.methods.contains(method)
+                && route.matchers.iter().any(|other| is_same(other, matcher))
+        })?;
+        Some(format!("`{with}` is in {}:{}", at.file(), at.line()))
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct PathItem {
     pub(super) patterns: Vec<Located<String>>,
     pub(super) methods: Vec<Method>,
     pub(super) service: Located<String>,
-    pub(super) rewrite: Option<String>,
+    pub(super) rewrite: Option<Located<String>>,
     pub(super) middleware: Vec<Item>,
     pub(super) fault: Option<String>,
 }
@@ -68,6 +68,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Declared<RouteIte
     // What is forgiven in a path or an item breaks only what it belongs to.
     let name = fields.required_text("name", report);
     fields.required("paths", report);
+    fields.refuse_empty("paths", "name the paths this route takes, or take it out", report);
     let paths = fields.list("paths", report);
     let paths = paths.iter().filter_map(|node| path(node, report)).collect();
     let middleware = items(fields.list("middleware", report), report);
@@ -87,13 +88,28 @@ fn matchers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Matcher>
     route.finish(report);
     let (by_host, value) = (by_host?.value, value?);
     if !by_host {
+        if value.value.contains('|') {
+            let message =
+                format!("`{}` is taken literally: only hosts are split at `|`", value.value);
+            report.warning(&value.at, message).help =
+                Some("write a route for each value of the header".to_owned());
+        }
         return Some(vec![Matcher::Header(value.value)]);
     }
-    let hosts = value.value.split('|').map(str::trim).filter(|host| !host.is_empty());
-    if hosts.clone().next().is_none() {
+    let mut hosts: Vec<&str> = Vec::new();
+    for host in value.value.split('|').map(str::trim).filter(|host| !host.is_empty()) {
+        if hosts.iter().any(|earlier| earlier.eq_ignore_ascii_case(host)) {
+            report.error(&value.at, format!("`{host}` is listed twice")).help =
+                Some("remove one; hosts are compared in any case".to_owned());
+        } else {
+            hosts.push(host);
+        }
+    }
+    if hosts.is_empty() {
         report.error(&value.at, "`value` names no host");
     }
-    Some(hosts.map(|host| Matcher::Host(checked_host(host, &value, report))).collect())
+    let hosts = hosts.into_iter().map(|host| Matcher::Host(checked_host(host, &value, report)));
+    Some(hosts.collect())
 }
 
 fn checked_host(host: &str, value: &Located<String>, report: &mut Report) -> String {
@@ -125,10 +141,12 @@ fn path(node: &Node, report: &mut Report) -> Option<PathItem> {
     let middleware = items(fields.list("middleware", report), report);
     let mark = report.mark();
     fields.required("path", report);
+    fields.refuse_empty("path", "name the paths it takes, or take this item out", report);
     let patterns = fields.texts("path", report);
     for pattern in &patterns {
         check_pattern(pattern, report);
     }
+    fields.refuse_empty("methods", "leave `methods` out to take all of them", report);
     let methods = match fields.get("methods") {
         None => METHODS.to_vec(),
         Some(_) => {
@@ -143,7 +161,10 @@ fn path(node: &Node, report: &mut Report) -> Option<PathItem> {
             let name = service.required_text("name", report);
             let rewrite = service.text("rewrite", report);
             service.finish(report);
-            (name, rewrite.map(|rewrite| rewrite.value))
+            if let Some(rewrite) = &rewrite {
+                check_path("rewrite", rewrite, report);
+            }
+            (name, rewrite)
         });
     fields.finish(report);
     let (service, rewrite) = service?;
@@ -151,11 +172,24 @@ fn path(node: &Node, report: &mut Report) -> Option<PathItem> {
     Some(PathItem { patterns, methods, service: service?, rewrite, middleware, fault })
 }
 
+/// What holds for patterns and rewrites: `kind` says which this is.
+fn check_path(kind: &str, path: &Located<String>, report: &mut Report) -> bool {
+    let Located { value, at } = path;
+    if !value.starts_with('/') {
+        report.error(at, format!("the {kind} `{value}` does not begin with `/`")).help =
+            Some(format!("write `/{value}`"));
+    } else if let Some(mark) = value.find(['?', '#']) {
+        report.error(at, format!("the {kind} `{value}` has a query or a fragment")).help =
+            Some(format!("a path ends before them: write `{}`", &value[..mark]));
+    } else {
+        return true;
+    }
+    false
+}
+
 fn check_pattern(pattern: &Located<String>, report: &mut Report) {
     let Located { value, at } = pattern;
-    if !value.starts_with('/') {
-        report.error(at, format!("the path `{value}` does not begin with `/`"));
-    } else if value.ends_with("/*") || value.contains("/:") {
+    if check_path("path", pattern, report) && (value.ends_with("/*") || value.contains("/:")) {
         let message =
             format!("the path `{value}` has no parameter: `*` and `:` are taken literally");
         report.warning(at, message).help = Some("write `/{id}` or `/{*rest}`".to_owned());

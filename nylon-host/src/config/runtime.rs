@@ -27,7 +27,10 @@ impl Runtime {
         report: &mut Report,
     ) -> (Self, Option<Located<String>>) {
         fields.required("http", report);
-        let http = without_covered(addresses("http", fields, report), report);
+        fields.refuse_empty("http", "name an address, as in `127.0.0.1:8080`", report);
+        let http = addresses("http", fields, report);
+        refuse_repeated(&http, report);
+        let http = without_covered(http, report);
         for (key, help) in [
             ("https", "only `http` addresses are served"),
             ("metrics", "there is no exporter in this release"),
@@ -66,6 +69,15 @@ fn addresses(
             }
         })
         .collect()
+}
+
+fn refuse_repeated(addresses: &[Located<SocketAddr>], report: &mut Report) {
+    for (index, Located { value, at }) in addresses.iter().enumerate() {
+        if addresses[..index].iter().any(|earlier| earlier.value == *value) {
+            report.error(at, format!("`{value}` is listed twice")).help =
+                Some("an address can be listened on once: remove one".to_owned());
+        }
+    }
 }
 
 /// `0.0.0.0` covers every other address: as in the original, it is then the only one bound.

@@ -163,8 +163,24 @@ fn static_files(fields: &mut Fields<'_>, base: &Path, report: &mut Report) -> Op
     let spa = files.boolean("spa", report);
     files.finish(report);
     Some(ServiceItem::Static(StaticFiles {
-        root: locate(&root?.value, base),
+        root: directory(&root?, base, report),
         index: index.map_or_else(|| "index.html".to_owned(), |index| index.value),
         spa: spa.unwrap_or(false),
     }))
+}
+
+/// The directory a `root` names; one that is not there breaks its service.
+fn directory(root: &Located<String>, base: &Path, report: &mut Report) -> PathBuf {
+    let found = locate(&root.value, base);
+    if !found.is_dir() {
+        let problem = if found.exists() { "is not a directory" } else { "is not there" };
+        // Clients of a lenient gateway read the message: the whole path is for the operator alone.
+        report.forgivable(&root.at, format!("the root `{}` {problem}", root.value)).help =
+            Some(format!(
+                "make the directory {}, or correct `root`: it is looked for beside this file, \
+                 then in the working directory",
+                found.display()
+            ));
+    }
+    found
 }

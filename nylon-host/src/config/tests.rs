@@ -38,7 +38,7 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("nylon-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(path.join("public")).unwrap();
         Self(path)
     }
 
@@ -155,12 +155,13 @@ fn lenient_mode_breaks_what_an_unknown_name_belongs_to() {
         let found: Vec<Vec<bool>> = broken(from, to);
         assert_eq!(found, expected(paths), "{to}");
     };
-    // In a path; in a group two levels down; in a route; in a service; in a plugin; a service.
+    // In a path; in a group two levels down; in a route; in a service; in a plugin; a service; a root.
     check("rewrite: /v2", "rewrit: /v2", [[false, false], [false, true]]);
     check("{plugin: authz, entry: check", "{plugin: nope, entry: check", [[true; 2], [false; 2]]);
     check("entry: log}", "entry: log, paylod: {}}", [[true; 2], [false; 2]]);
     check("{group: outer}", "{group: nope}", [[true; 2], [false; 2]]);
     check("static: {root: ./public}", "static: {root: ., idx: a}", [[false, true], [false, true]]);
+    check("root: ./public", "root: ./missing", [[false, true], [false, true]]);
     check("timeout: 2s", "timeot: 2s", [[true, true], [true, false]]);
     check(
         "{path: /app, service: {name: app}}",
@@ -221,6 +222,11 @@ fn a_program_must_be_there_and_executable_to_start() {
     assert!(problem().unwrap().contains("may not be run"));
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(problem(), None);
+    fs::write(&program, "#!/not/there -x\n").unwrap();
+    assert!(problem().unwrap().contains("is run by `/not/there`, which is not there"));
+    let library = directory.load(&BASE.replace("./authz", "./public.so"), Mode::Strict).unwrap();
+    fs::write(directory.0.join("public.so"), "").unwrap();
+    assert!(library.plugins[0].start_problem().unwrap().message.contains("is a shared library"));
 }
 
 #[test]

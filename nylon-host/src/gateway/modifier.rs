@@ -1,15 +1,24 @@
 //! The built-in middleware `RequestHeaderModifier` and `ResponseHeaderModifier`.
 
+use crate::dispatch::is_hop_by_hop;
 use crate::template::{Template, TemplateContext};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers to set and to remove. Values are templates, expanded once per request.
+///
+/// The configuration refuses headers that say how long a message is or how a connection goes on
+/// (`content-length`, `transfer-encoding`, `connection` ..): the gateway frames messages by itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HeaderModifier {
     /// Headers that get this one value, in order.
     pub set: Vec<(HeaderName, Template)>,
     /// Headers that go, after all sets.
     pub remove: Vec<HeaderName>,
+}
+
+/// Whether `name` frames a message or belongs to one connection: no modifier changes it.
+pub(crate) fn is_framing(name: &HeaderName) -> bool {
+    name == CONTENT_LENGTH || is_hop_by_hop(name)
 }
 
 impl HeaderModifier {

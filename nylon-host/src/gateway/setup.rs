@@ -11,10 +11,10 @@ use super::Gateway;
 use super::files::Files;
 use super::http::{Served, Service, Site};
 use super::upstream::{self, Pool, Upstream};
-use crate::config::{Config, Diagnostic, Middleware, PluginCall, ServiceKind, Severity};
+use crate::config::{Config, Diagnostic, Middleware, Plugin, PluginCall, ServiceKind, Severity};
 use crate::dispatch::route::Target;
 use crate::dispatch::{Chain, Item, Payload, UnknownPlugin};
-use crate::error::StartError;
+use crate::error::StartErrors;
 use crate::host::Host;
 use crate::supervisor::PluginSpec;
 
@@ -34,7 +34,10 @@ pub enum SetupError {
     },
     /// Plugins that could not be started.
     #[error("{}", join(.0))]
-    Plugins(Vec<StartError>),
+    Plugins(Vec<Diagnostic>),
+    /// The host itself lacks something.
+    #[error(transparent)]
+    Host(#[from] StartErrors),
 }
 
 fn join<T: std::fmt::Display>(all: &[T]) -> String {
@@ -57,37 +60,32 @@ pub(super) async fn start(
     mut config: Config,
     lenient: bool,
 ) -> Result<(Gateway, Vec<Diagnostic>), SetupError> {
+    let severity = if lenient { Severity::Warning } else { Severity::Error };
     let mut warnings = Vec::new();
-    let unstartable = unstartable(&config);
+    let unstartable = unstartable(&config, severity);
     if !unstartable.is_empty() && !lenient {
         return Err(SetupError::Config(unstartable.into_iter().map(|(_, d)| d).collect()));
     }
     let listeners = config.runtime.http.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-    let mut missing: Vec<String> = Vec::new();
-    for (name, problem) in unstartable {
-        missing.push(name);
-        warnings.push(problem);
-    }
     let payloads = constant_payloads(&config);
-    let specs: Vec<_> = config
+    let mut missing: Vec<_> = unstartable.iter().map(|(name, _)| name.clone()).collect();
+    warnings.extend(unstartable.into_iter().map(|(_, problem)| problem));
+    let (plugins, specs): (Vec<_>, Vec<_>) = config
         .plugins
         .iter()
-        .enumerate()
-        .filter(|(_, p)| !missing.contains(&p.name))
-        .map(|(i, p)| spec(p, &payloads[i]))
-        .collect();
-    let names: Vec<_> = specs.iter().map(|s| s.name.clone()).collect();
-    let (host, failed) =
-        Host::start_lenient(specs).await.map_err(|e| SetupError::Plugins(vec![e]))?;
-    if !failed.is_empty() && !lenient {
+        .zip(&payloads)
+        .filter(|(plugin, _)| !missing.contains(&plugin.name))
+        .map(|(plugin, payloads)| (plugin, spec(plugin, payloads)))
+        .unzip();
+    let (host, failed) = Host::start_lenient(specs).await?;
+    let problem = |i: usize, e| plugins[i].not_started(e).with_severity(severity);
+    let problems: Vec<_> = failed.iter().map(|(i, e)| problem(*i, e)).collect();
+    if !problems.is_empty() && !lenient {
         host.stop(STOP_GRACE).await;
-        return Err(SetupError::Plugins(failed.into_iter().map(|(_, e)| e).collect()));
+        return Err(SetupError::Plugins(problems));
     }
-    for (i, e) in failed {
-        warnings.push(Diagnostic::about_file(names[i].clone(), e.to_string()));
-        missing.push(names[i].clone());
-    }
-    let severity = if lenient { Severity::Warning } else { Severity::Error };
+    missing.extend(failed.iter().map(|(i, _)| plugins[*i].name.clone()));
+    warnings.extend(problems);
     let unknown = unknown_entries(&config, &host, &missing, severity);
     if !unknown.is_empty() && !lenient {
         host.stop(STOP_GRACE).await;
@@ -122,8 +120,9 @@ pub(super) async fn start(
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Plugins whose program cannot be run, as far as that shows without running it.
-fn unstartable(config: &Config) -> Vec<(String, Diagnostic)> {
-    config.plugins.iter().filter_map(|p| Some((p.name.clone(), p.start_problem()?))).collect()
+fn unstartable(config: &Config, severity: Severity) -> Vec<(String, Diagnostic)> {
+    let problem = |p: &Plugin| p.start_problem().map(|d| d.with_severity(severity));
+    config.plugins.iter().filter_map(|p| Some((p.name.clone(), problem(p)?))).collect()
 }
 
 /// Uses of entries that running plugins did not register: plugin, entry and what to tell the operator.
@@ -195,11 +194,11 @@ fn calls(config: &Config) -> impl Iterator<Item = &Arc<PluginCall>> {
 }
 
 /// A configured plugin as the host library takes it, without the payloads its uses would give it.
-pub fn plugin_spec(plugin: &crate::config::Plugin) -> PluginSpec {
+pub fn plugin_spec(plugin: &Plugin) -> PluginSpec {
     spec(plugin, &Constants::new())
 }
 
-fn spec(plugin: &crate::config::Plugin, constants: &Constants) -> PluginSpec {
+fn spec(plugin: &Plugin, constants: &Constants) -> PluginSpec {
     let mut payloads = vec![Vec::new(); constants.len()];
     for (index, json) in constants.values() {
         payloads[*index as usize].clone_from(json);

@@ -85,6 +85,20 @@ impl PluginSpec {
             start_timeout: Duration::from_secs(5),
         }
     }
+
+    /// What no host can run: a name that is given twice, a plugin without workers.
+    pub(crate) fn problems(specs: &[Self]) -> impl Iterator<Item = StartError> {
+        specs.iter().enumerate().filter_map(|(index, spec)| {
+            let why = if specs[..index].iter().any(|earlier| earlier.name == spec.name) {
+                "another plugin has this name"
+            } else if spec.workers == 0 {
+                "it needs at least one worker"
+            } else {
+                return None;
+            };
+            Some(StartError::Spec { plugin: spec.name.clone(), why })
+        })
+    }
 }
 
 /// How often the counters of a worker go into the telemetry segment.
@@ -119,7 +133,7 @@ impl Supervisor {
     /// A plugin that did not start is not kept.
     pub(crate) async fn keep(&mut self, plugin: &Arc<Plugin>) -> Result<(), StartError> {
         let mut started = Vec::new();
-        for _ in 0..plugin.spec.workers.max(1) {
+        for _ in 0..plugin.spec.workers {
             let (ready, outcome) = oneshot::channel();
             let keeper = Keeper {
                 plugin: plugin.clone(),
