@@ -341,7 +341,12 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
         Ok::<_, Refusal>((ok, minor))
     };
-    let shaken = tokio::time::timeout(spec.start_timeout, shaken).await;
+    let shaken = tokio::select! {
+        biased;
+        shaken = tokio::time::timeout(spec.start_timeout, shaken) => shaken,
+        // A child it left behind may hold its socket open.
+        _ = ended.readable() => Ok(Err(Refusal::Closed)),
+    };
     let (ok, minor) = match shaken {
         Ok(Ok(done)) => done,
         failed => {
