@@ -72,6 +72,25 @@ async fn all_readers_of_a_body_get_all_of_it() {
     assert!(answer.ends_with(&sum(&body)), "the service: {answer}");
 }
 
+/// In middleware; a plugin service keeps nothing of what `Body` read, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_can_be_read_in_part_and_then_whole() {
+    let _dog = watchdog(60);
+    let (_up, site, gateway) = in_front(&["body-thrice"]).await;
+    let body = pattern(0, 2 << 20);
+    let answer = Client::new(gateway.addr).post("/x", body.clone()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.text(), format!("{0}, {0}, <nil>", sum(&body)));
+    drop((site, gateway));
+
+    let site = Site::new().plugin("probe").service("end", "probe", "body-thrice", Value::Null);
+    let site = site.path("/x", "end", &[]);
+    let gateway = Gateway::start(&site).await;
+    let answer = Client::new(gateway.addr).post("/x", body).await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!(answer.text().contains("not kept"), "{}", answer.text());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_body_can_be_read_after_it_was_forwarded() {
     let _dog = watchdog(60);

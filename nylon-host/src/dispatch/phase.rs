@@ -145,14 +145,14 @@ impl Handler {
         loop {
             self.feeds.pour(&mut self.invocation, exchange);
             let waits = self.feeds.wait_for_client(exchange);
-            if waits.is_some() {
+            if waits {
                 self.invocation.pause();
             } else {
                 self.invocation.resume();
             }
             let event = tokio::select! {
                 event = self.invocation.next() => event?,
-                read = exchange.tape.read(waits == Some(Reader::Whole)), if waits.is_some() => {
+                read = exchange.tape.read(), if waits => {
                     read?;
                     continue;
                 }
@@ -181,11 +181,20 @@ impl Handler {
                 );
                 invocation.refuse(&call, wire::ERROR_BAD_STATE, &why);
             }
-            wire::METHOD_READ_REQUEST_FULL_BODY => feeds.add(call, Source::Request(Reader::Whole)),
+            wire::METHOD_READ_REQUEST_FULL_BODY if exchange.tape.lost(0) => {
+                invocation.refuse(&call, wire::ERROR_BAD_STATE, NOT_KEPT);
+            }
+            wire::METHOD_READ_REQUEST_FULL_BODY => {
+                exchange.tape.keep_all();
+                feeds.add(call, Source::Request(Reader::Whole));
+            }
             _ => feeds.add(call, Source::Request(Reader::Live)),
         }
     }
 }
+
+/// Why a body cannot be read from its begin.
+const NOT_KEPT: &str = "what was read of the request body by Body() is not kept";
 
 /// How a handler reads the request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,8 +236,7 @@ impl Feeds {
         while let Some((call, source, at)) = self.open.front_mut() {
             let tape = &mut exchange.tape;
             if matches!(source, Source::Request(_)) && tape.lost(*at) {
-                let why = "what was read of the request body by Body() is not kept";
-                invocation.refuse(call, wire::ERROR_BAD_STATE, why);
+                invocation.refuse(call, wire::ERROR_BAD_STATE, NOT_KEPT);
                 self.open.pop_front();
                 continue;
             }
@@ -257,14 +265,12 @@ impl Feeds {
     }
 
     /// Whether the first of them needs more of the client's body.
-    fn wait_for_client(&self, exchange: &Exchange) -> Option<Reader> {
+    fn wait_for_client(&self, exchange: &Exchange) -> bool {
+        let tape = &exchange.tape;
         match self.open.front() {
-            Some((_, Source::Request(reader), at)) => {
-                let tape = &exchange.tape;
-                let short = *reader == Reader::Whole || *at == tape.end();
-                (!tape.complete() && short).then_some(*reader)
-            }
-            _ => None,
+            Some((_, Source::Request(Reader::Whole), _)) => !tape.complete(),
+            Some((_, Source::Request(Reader::Live), at)) => !tape.complete() && *at == tape.end(),
+            _ => false,
         }
     }
 }

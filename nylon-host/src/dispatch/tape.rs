@@ -43,6 +43,11 @@ impl Tape {
         self.keep = self.complete;
     }
 
+    /// Somebody wants all of it: what is read from now on is kept.
+    pub(crate) fn keep_all(&mut self) {
+        self.keep = true;
+    }
+
     /// Whether the bytes before `at` are no longer there.
     pub(crate) fn lost(&self, at: usize) -> bool {
         at < self.base
@@ -80,11 +85,11 @@ impl Tape {
         self.end
     }
 
-    /// Reads one more piece. `whole`: for a reader of the whole body; all of it is kept.
+    /// Reads one more piece.
     ///
     /// # Errors
     /// [`Failure::BodyTooLarge`] past the bound of a kept body, [`Failure::ClientGone`] when the client stops sending.
-    pub(crate) async fn read(&mut self, whole: bool) -> Result<(), Failure> {
+    pub(crate) async fn read(&mut self) -> Result<(), Failure> {
         let Some(rest) = self.rest.as_mut().filter(|_| !self.complete) else { return Ok(()) };
         match rest.next().await {
             None => self.complete = true,
@@ -92,7 +97,6 @@ impl Tape {
             Some(Ok(frame)) => {
                 if let Ok(piece) = frame.into_data() {
                     self.end += piece.len();
-                    self.keep |= whole;
                     if self.keep && self.end > KEPT_MAX {
                         return Err(Failure::BodyTooLarge(KEPT_MAX));
                     }

@@ -17,6 +17,8 @@ type hostCall struct {
 	stream bool     // pieces wait for a reader instead of being joined
 	data   []byte   // joined
 	pieces [][]byte // not read yet
+	held   uint64   // bytes of a stream that came and were not read
+	eager  bool     // the host was told of all that came, read or not
 	done   bool
 	err    error
 }
@@ -39,6 +41,9 @@ func (inv *Invocation) startCall(method uint32, payload []byte, stream bool) (*h
 	inv.lastNum++
 	c := &hostCall{num: inv.lastNum, method: method, stream: stream}
 	inv.calls = append(inv.calls, c)
+	if stream {
+		inv.streams = append(inv.streams, c)
+	}
 	inv.mu.Unlock()
 	f := inv.of(wire.KindCall)
 	f.Method, f.Status = method, c.num
@@ -122,6 +127,28 @@ func (inv *Invocation) end(c *hostCall, err error) {
 	inv.cond.Broadcast()
 }
 
+// hold counts bytes that came for a reader and wait for it. The caller holds mu.
+func (inv *Invocation) hold(c *hostCall, n uint64) {
+	if c.eager {
+		inv.unacked += n
+	} else {
+		c.held += n
+	}
+}
+
+// hurry has the host send on without waiting for the readers of streams: they would wait for one who waits behind them.
+func (inv *Invocation) hurry() {
+	inv.mu.Lock()
+	for _, c := range inv.streams {
+		if !c.eager {
+			c.eager = true
+			inv.unacked += c.held
+		}
+	}
+	inv.mu.Unlock()
+	inv.returnWindow(true)
+}
+
 func (inv *Invocation) answer(l *lane.Lane, f *lane.Frame) error {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
@@ -164,6 +191,7 @@ func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 		if f.Len > 0 {
 			c.pieces = append(c.pieces, l.Keep(f))
 		}
+		inv.hold(c, uint64(f.Len))
 	} else {
 		c.data = append(c.data, f.Payload...)
 		inv.unacked += uint64(f.Len)
@@ -314,6 +342,7 @@ func (inv *Invocation) RawBody() ([]byte, error) {
 	if s.hasRaw {
 		return s.body, nil
 	}
+	inv.hurry()
 	b, err := inv.Call(wire.MethodReadRequestFullBody, nil)
 	if err != nil {
 		return nil, err
@@ -360,7 +389,10 @@ func (r *BodyReader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
-	inv.unacked += uint64(n)
+	if !c.eager {
+		c.held -= uint64(n)
+		inv.unacked += uint64(n)
+	}
 	if n == 0 {
 		switch {
 		case c.done && c.err == nil:

@@ -40,7 +40,8 @@ type Invocation struct {
 	response  body   // op 103
 	request   body   // op 225
 
-	calls    []*hostCall
+	calls    []*hostCall // not answered yet
+	streams  []*hostCall // whose pieces somebody reads
 	lastNum  uint32
 	out      wire.Window // DATA we send
 	in       wire.Window // DATA we receive

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -35,6 +36,16 @@ func proxying(plugin *sdk.NylonPlugin) {
 		n, err := io.Copy(stream, p.Request().Body())
 		trace("stream-echo %d %v", n, err)
 		_ = stream.End()
+	})
+	// Reads a little of the body, then all of it, then the rest.
+	request(plugin, "body-thrice", func(p *sdk.PhaseRequestFilter) {
+		body := p.Request().Body()
+		first := make([]byte, 3)
+		_, _ = io.ReadFull(body, first)
+		whole := p.Request().RawBody()
+		rest, err := io.ReadAll(body)
+		p.Response().BodyText(fmt.Sprintf("%s, %s, %v", sum(whole), sum(append(first, rest...)), err))
+		p.End()
 	})
 	request(plugin, "role", func(p *sdk.PhaseRequestFilter) {
 		p.SetRequestHeader("X-Role", "admin")
