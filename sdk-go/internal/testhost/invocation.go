@@ -153,18 +153,20 @@ var cancelText = map[uint32]string{
 
 // Cancel gives an invocation up: whatever it still sends is late.
 func (h *Host) Cancel(inv *Invocation, reason uint32) {
-	h.giveUp(inv, reason, &Fault{wire.ErrorLate, cancelText[reason]})
-}
-
-// giveUp is Cancel with the fault that the invocation ends with.
-func (h *Host) giveUp(inv *Invocation, reason uint32, fault *Fault) {
-	h.mu.Lock()
-	over := inv.over
-	h.finish(inv, Final{Cancelled: reason, Fault: fault})
-	h.mu.Unlock()
-	if !over {
+	if h.end(inv, Final{Cancelled: reason, Fault: &Fault{wire.ErrorLate, cancelText[reason]}}) {
 		h.sendCancel(inv, reason)
 	}
+}
+
+// end is finish; false means that the invocation was over already.
+func (h *Host) end(inv *Invocation, final Final) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if inv.over {
+		return false
+	}
+	h.finish(inv, final)
+	return true
 }
 
 func (h *Host) sendCancel(inv *Invocation, reason uint32) {
@@ -359,6 +361,14 @@ func (inv *Invocation) call(method, num uint32, payload []byte) {
 		answer.Kind = wire.KindError
 		inv.lane.prod.Send(&answer, wire.AppendFault(nil, code, text))
 	}
+	// void fails the call and the invocation with it, first: whatever the handler makes of the error is late.
+	void := func(code uint32, text string) {
+		open := h.end(inv, Final{Cancelled: wire.CancelShutdown, Fault: &Fault{code, text}})
+		fail(code, text)
+		if open {
+			h.sendCancel(inv, wire.CancelShutdown)
+		}
+	}
 	switch method {
 	case wire.MethodReadRequestFullBody, wire.MethodStreamRequestBody:
 		var pieces [][]byte
@@ -397,16 +407,13 @@ func (inv *Invocation) call(method, num uint32, payload []byte) {
 			ops = append(ops, op)
 		}
 		if err := inv.step.Header(ops); err != nil {
-			fail(wire.ErrorBadRecord, err.Error())
-			h.giveUp(inv, wire.CancelShutdown, &Fault{wire.ErrorBadRecord, err.Error()})
+			void(wire.ErrorBadRecord, err.Error())
 			return
 		}
 		go inv.client()
 		inv.lane.prod.Send(&answer, nil)
 	default:
-		text := fmt.Sprintf("unknown method %d", method)
-		fail(wire.ErrorUnknownMethod, text)
-		h.giveUp(inv, wire.CancelShutdown, &Fault{wire.ErrorUnknownMethod, text})
+		void(wire.ErrorUnknownMethod, fmt.Sprintf("unknown method %d", method))
 	}
 }
 
