@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use bytes::BytesMut;
 use command_fds::{CommandFdExt as _, FdMapping};
 use nylon_protocol::{Frame, Token, wire};
 use nylon_shm::{Armed, Bell, Doorbell, HostEnd, Segments, WorkerBells};
@@ -25,7 +26,7 @@ pub(crate) struct Lane {
     busy: bool,
     count: u64,
     payload: [u8; 64],
-    answer: Vec<u8>,
+    answer: BytesMut,
 }
 
 impl Lane {
@@ -50,7 +51,7 @@ impl Lane {
         let kind = if busy { Doorbell::Futex } else { Doorbell::Eventfd };
         let bells = WorkerBells { kind, bell, rescue: Bell::new().map_err(text)? };
         let end = HostEnd::new(&segments, 0, true, bells);
-        Ok(Self { end, poller, worker, busy, count: 0, payload: [7; 64], answer: Vec::new() })
+        Ok(Self { end, poller, worker, busy, count: 0, payload: [7; 64], answer: BytesMut::new() })
     }
 
     fn call(&mut self) -> Result<()> {
@@ -69,7 +70,7 @@ impl Lane {
                 None => self.sleep()?,
             }
         };
-        if reply.kind != wire::KIND_REPLY || self.answer != self.payload {
+        if reply.kind != wire::KIND_REPLY || *self.answer != self.payload {
             return Err(format!("call {} came back as something else", self.count));
         }
         Ok(())

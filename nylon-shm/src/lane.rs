@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use nylon_protocol::check::Side;
 use nylon_protocol::{Frame, Violation, wire};
 
@@ -162,7 +163,7 @@ impl WorkerEnd {
     /// [`WorkerError`].
     pub fn recv(
         &mut self,
-        payload: &mut Vec<u8>,
+        payload: &mut BytesMut,
         timeout: Option<Duration>,
     ) -> Result<Option<Frame>, WorkerError> {
         // No clock is read without need: that costs as much as the ring itself.

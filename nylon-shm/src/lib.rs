@@ -21,7 +21,7 @@
 //! let mut far = WorkerEnd::new(worker, 0, host_bell.try_clone()?.into());
 //!
 //! near.down.push(&Frame::new(wire::KIND_PING).status(42), b"")?;
-//! let mut payload = Vec::new();
+//! let mut payload = bytes::BytesMut::new();
 //! let ping = far.recv(&mut payload, None)?.expect("a frame is there");
 //! far.send(&Frame::new(wire::KIND_PONG).status(ping.status), b"")?;
 //! assert_eq!(near.up.pop(&mut payload)?.expect("the answer").status, 42);

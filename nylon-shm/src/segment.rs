@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use nylon_protocol::segment::Header;
 use nylon_protocol::{Frame, Violation, wire};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -288,7 +289,7 @@ impl Memory for MappedRing {
         self.producer().write(self.arena_at(at), bytes);
     }
 
-    fn get_bytes(&self, at: u64, len: u32, out: &mut Vec<u8>) {
+    fn get_bytes(&self, at: u64, len: u32, out: &mut BytesMut) {
         assert!(at + u64::from(len) <= self.arena);
         self.producer().read(self.arena_at(at), len as usize, out);
     }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use bytes::BytesMut;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::mm::Advice;
 
@@ -96,7 +97,7 @@ impl Mapping {
     ///
     /// # Panics
     /// If they do not lie inside.
-    pub(crate) fn read(&self, offset: usize, len: usize, out: &mut Vec<u8>) {
+    pub(crate) fn read(&self, offset: usize, len: usize, out: &mut BytesMut) {
         assert!(self.holds(offset, len));
         out.reserve(len);
         let start = out.len();

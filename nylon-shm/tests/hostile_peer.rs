@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use heap::{Heap, Random, data};
 use nylon_protocol::check::Side;
 use nylon_protocol::segment::Header;
@@ -52,7 +53,7 @@ fn used(random: &mut Random) -> (Heap, Producer<Heap>, Consumer<Heap>) {
     let apos = random.below(2 * A / 64) * 64;
     let ring = Heap::at(N, A, pos, apos);
     let (mut producer, mut consumer) = ring.ends(Side::Worker, pos, apos);
-    let mut payload = Vec::new();
+    let mut payload = BytesMut::new();
     for _ in 0..random.below(40) {
         if producer.push(&data(1), &vec![1; random.below(400) as usize]).is_err()
             || random.below(2) == 0
@@ -138,7 +139,7 @@ fn a_consumer_over_scribbled_memory() {
     let counts = std::cell::RefCell::new((&mut frames, &mut violations));
     seeds(scaled(60_000), |random| {
         let (ring, mut producer, mut consumer) = used(random);
-        let mut payload = Vec::new();
+        let mut payload = BytesMut::new();
         for _ in 0..40 {
             let _ = producer.push(&data(2), &vec![3; random.below(500) as usize]);
             if random.below(3) == 0 {
@@ -172,7 +173,7 @@ fn a_consumer_over_scribbled_memory() {
 fn a_producer_under_lying_heads() {
     seeds(scaled(60_000), |random| {
         let (ring, mut producer, mut consumer) = used(random);
-        let mut payload = Vec::new();
+        let mut payload = BytesMut::new();
         for _ in 0..60 {
             let near = if random.below(2) == 0 { producer.pos() } else { consumer.pos() };
             let lie = interesting(random, near);
@@ -220,7 +221,7 @@ fn one_frame(payload: &[u8]) -> (Heap, Consumer<Heap>, usize) {
 fn spoilt(payload: &[u8], field: usize, value: &[u8]) -> Result<Option<Frame>, Violation> {
     let (ring, mut consumer, slot) = one_frame(payload);
     ring.write_producer(slot + field, value);
-    consumer.pop(&mut Vec::new())
+    consumer.pop(&mut BytesMut::new())
 }
 
 #[test]
@@ -368,7 +369,7 @@ fn one_hostile_worker(random: &mut Random) {
                 }
             }
         });
-        let mut payload = Vec::new();
+        let mut payload = BytesMut::new();
         while Instant::now() < stop {
             match host.up.pop(&mut payload) {
                 Ok(Some(frame)) => assert_eq!(frame.len as usize, payload.len()),

@@ -6,6 +6,7 @@ mod host;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use host::{Host, WorkerSide, call, header, pair, reply, watchdog};
 use nylon_protocol::{Frame, Geometry, wire};
 use nylon_shm::{Bell, Doorbell, HostEnd, Memory, Segments, WorkerBells, WorkerEnd, futex};
@@ -23,7 +24,7 @@ fn ends(geometry: Geometry) -> (Host, WorkerEnd) {
 #[test]
 fn recv_gives_up_when_asked_to() {
     let (mut host, mut worker) = ends(Geometry::default());
-    let mut payload = Vec::new();
+    let mut payload = BytesMut::new();
     let start = Instant::now();
     let none = worker.recv(&mut payload, Some(Duration::from_millis(20))).unwrap();
     assert!(none.is_none() && start.elapsed() >= Duration::from_millis(20));
@@ -38,8 +39,9 @@ fn recv_gives_up_when_asked_to() {
 fn the_longest_timeout_is_no_overflow() {
     let (mut host, mut worker) = ends(Geometry::default());
     assert!(host.push(&call(1), b"x"));
-    assert!(worker.recv(&mut Vec::new(), Some(Duration::MAX)).unwrap().is_some());
-    let waiting = thread::spawn(move || worker.recv(&mut Vec::new(), Some(Duration::MAX)).unwrap());
+    assert!(worker.recv(&mut BytesMut::new(), Some(Duration::MAX)).unwrap().is_some());
+    let waiting =
+        thread::spawn(move || worker.recv(&mut BytesMut::new(), Some(Duration::MAX)).unwrap());
     watchdog(SOON, || {
         while !host.end.waker.sleeps() {
             thread::yield_now();
@@ -58,7 +60,7 @@ fn a_spinning_worker_need_not_be_rung() {
     let taking = thread::spawn(move || {
         let mut taken = 0;
         while taken < 2000 {
-            taken += u32::from(worker.recv(&mut Vec::new(), None).unwrap().is_some());
+            taken += u32::from(worker.recv(&mut BytesMut::new(), None).unwrap().is_some());
         }
     });
     watchdog(SOON, || {
@@ -80,7 +82,7 @@ fn both_rings_full() {
     let (mut host, mut worker) = ends(Geometry { lanes: 1, slots: 64, arena: 256 << 10 });
     let bytes = vec![7; 30_000];
     let echoing = thread::spawn(move || {
-        let mut payload = Vec::new();
+        let mut payload = BytesMut::new();
         for _ in 0..FRAMES {
             let frame = worker.recv(&mut payload, None).unwrap().unwrap();
             worker.send(&reply(&frame), &payload).unwrap();
@@ -88,7 +90,7 @@ fn both_rings_full() {
     });
     let len = |n: u32| if n.is_multiple_of(5) { 30_000 } else { 60 };
     watchdog(Duration::from_secs(60), || {
-        let (mut sent, mut back, mut payload) = (0, 0, Vec::new());
+        let (mut sent, mut back, mut payload) = (0, 0, BytesMut::new());
         while back < FRAMES {
             // Until H is full; P fills up meanwhile.
             while sent < FRAMES && host.push(&call(sent), &bytes[..len(sent)]) {
@@ -218,8 +220,8 @@ fn a_ring_nobody_asked_for_is_harmless() {
     let (mut host, mut worker) = ends(Geometry::default());
     worker.ring_host().unwrap();
     assert!(host.sleep(None, Duration::from_millis(1)) || host.end.up.pos() == 0);
-    assert_eq!(host.end.up.pop(&mut Vec::new()).unwrap(), None);
+    assert_eq!(host.end.up.pop(&mut BytesMut::new()).unwrap(), None);
     futex::wake(worker.down.memory().bell()).unwrap();
     assert!(host.push(&Frame::new(wire::KIND_PING), b""));
-    assert_eq!(worker.recv(&mut Vec::new(), None).unwrap().unwrap().kind, wire::KIND_PING);
+    assert_eq!(worker.recv(&mut BytesMut::new(), None).unwrap().unwrap().kind, wire::KIND_PING);
 }

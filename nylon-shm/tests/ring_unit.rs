@@ -6,6 +6,7 @@ mod heap;
 
 use std::thread;
 
+use bytes::BytesMut;
 use heap::{Heap, Random, data};
 use nylon_protocol::check::Side;
 use nylon_protocol::{Frame, Violation, wire};
@@ -22,9 +23,9 @@ fn fresh() -> (Heap, Producer<Heap>, Consumer<Heap>) {
 }
 
 fn pop(consumer: &mut Consumer<Heap>) -> Option<(Frame, Vec<u8>)> {
-    let mut payload = Vec::new();
+    let mut payload = BytesMut::new();
     let frame = consumer.pop(&mut payload).expect("no violation")?;
-    Some((frame, payload))
+    Some((frame, payload.to_vec()))
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn a_popped_frame_may_be_pushed_again() {
 fn the_arena_skips_to_its_start() {
     let (ring, mut producer, mut consumer) = fresh();
     let sizes = [1000, 1000, 1000, 900, 900, 1024, 89, 1000, 640, 1024];
-    let (mut offsets, mut payload) = (Vec::new(), Vec::new());
+    let (mut offsets, mut payload) = (Vec::new(), BytesMut::new());
     for (i, len) in (0..).zip(sizes) {
         producer.push(&data(i), &vec![i as u8; len]).unwrap();
         let frame = consumer.pop(&mut payload).unwrap().unwrap();

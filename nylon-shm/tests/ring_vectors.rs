@@ -9,6 +9,7 @@ mod heap;
 use std::fs;
 use std::path::Path;
 
+use bytes::BytesMut;
 use heap::Heap;
 use nylon_protocol::check::Side;
 use nylon_protocol::segment::Header;
@@ -101,7 +102,7 @@ fn replay<M: Memory>(vector: &Value, producer: Producer<M>, mut consumer: Consum
                 assert_eq!(result, text(&op["result"]), "op {i}");
             }
             "pop" => {
-                let mut payload = Vec::new();
+                let mut payload = BytesMut::new();
                 let found = consumer.pop(&mut payload).unwrap();
                 let result = if found.is_some() { "frame" } else { "empty" };
                 assert_eq!(result, text(&op["result"]), "op {i}");

@@ -14,6 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use heap::Random;
 use host::{call, header, reply};
 use nylon_protocol::check::Side;
@@ -96,7 +97,7 @@ impl Memory for Slow {
     fn put_bytes(&self, at: u64, bytes: &[u8]) {
         self.delay().put_bytes(at, bytes);
     }
-    fn get_bytes(&self, at: u64, len: u32, out: &mut Vec<u8>) {
+    fn get_bytes(&self, at: u64, len: u32, out: &mut BytesMut) {
         self.delay().get_bytes(at, len, out);
     }
 }
@@ -146,7 +147,7 @@ struct Worker {
 impl Worker {
     /// Answers calls until GOAWAY; the order of steps is that of `WorkerEnd`.
     fn run(mut self) {
-        let mut payload = Vec::new();
+        let mut payload = BytesMut::new();
         loop {
             let frame = loop {
                 if let Some(frame) = self.down.pop(&mut payload).unwrap() {
@@ -208,7 +209,7 @@ struct Host {
 impl Host {
     /// Makes `calls` calls, mostly one at a time, now and then more at once than the rings hold.
     fn run(mut self, calls: u64, random: &mut Random, progress: &AtomicU64) {
-        let (mut payload, bytes) = (Vec::new(), vec![0x5a; 9000]);
+        let (mut payload, bytes) = (BytesMut::new(), vec![0x5a; 9000]);
         let (mut sent, mut back) = (0, 0);
         while back < calls {
             let burst = match random.below(32) {

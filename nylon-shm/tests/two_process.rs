@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use heap::Random;
 use host::{Host, WorkerSide, call, header, pair, reply, watchdog};
 use nylon_protocol::{Geometry, Violation, wire};
@@ -61,7 +62,7 @@ fn worker_process() {
 }
 
 fn echo(end: &mut WorkerEnd) {
-    let mut payload = Vec::new();
+    let mut payload = BytesMut::new();
     loop {
         let frame = end.recv(&mut payload, None).unwrap().unwrap();
         if frame.kind == wire::KIND_GOAWAY {
@@ -106,7 +107,7 @@ fn a_hundred_thousand_frames_come_back_as_they_went() {
     let mut child = spawn(&side, "echo");
     drop(side);
     watchdog(Duration::from_secs(120), || {
-        let (mut sent, mut back, mut payload) = (0, 0, Vec::new());
+        let (mut sent, mut back, mut payload) = (0, 0, BytesMut::new());
         let mut longest = 0;
         while back < frames {
             let mut moved = false;
@@ -168,7 +169,7 @@ fn a_killed_worker_leaves_whole_frames() {
 }
 
 fn drain(host: &mut Host, bytes: &[u8], next: &mut u32) -> usize {
-    let (mut payload, mut taken) = (Vec::new(), 0);
+    let (mut payload, mut taken) = (BytesMut::new(), 0);
     while let Some(frame) = host.end.up.pop(&mut payload).unwrap() {
         assert_eq!(frame.sid, *next);
         assert!(payload == piece(bytes, *next, 5000), "frame {next} is not whole");

@@ -124,12 +124,12 @@ impl Frame {
         }
     }
 
-    /// Appends the inline payload to `out`; `len` has been checked to be at most 88.
-    pub fn inline_into(&self, out: &mut Vec<u8>) {
+    /// The inline payload: what stands in the frame line, then what stands in the tail line. `len` has been checked to
+    /// be at most 88.
+    pub fn inline_parts(&self) -> [&[u8]; 2] {
         let len = (self.len as usize).min(wire::SIZE_INLINE);
         let head = len.min(wire::SIZE_INLINE_HEAD);
-        out.extend_from_slice(&self.inline[..head]);
-        out.extend_from_slice(&self.tail[..len - head]);
+        [&self.inline[..head], &self.tail[..len - head]]
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use nylon_protocol::handshake::{Control, Hello, HelloOk, VersionRange};
 use nylon_protocol::record::{MutationWriter, Op, Source, Step, Value};
 use nylon_protocol::segment::Header;
@@ -119,7 +120,7 @@ impl Greeting {
         Ok(Worker {
             end,
             apos: 0,
-            taken: Vec::new(),
+            taken: BytesMut::new(),
             memory: Scribble { file: Arc::new(self.segments.worker.into()), hello: self.hello },
             bell,
         })
@@ -210,7 +211,7 @@ pub struct Worker {
     bell: Bell,
     /// Where the host expects the next arena payload.
     apos: u64,
-    taken: Vec<u8>,
+    taken: BytesMut,
 }
 
 impl Worker {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
+use super::header_names::HeaderNames;
 use crate::config::{OnFailure, PhasePolicies, Policy};
 use crate::error::Failure;
 use crate::gateway::modifier::HeaderModifier;
@@ -73,6 +74,9 @@ pub(super) struct PluginStep {
     pub(super) slot: usize,
     /// Whether another item of the chain uses the same session.
     pub(super) shared: bool,
+    /// The payload, where it is the same for every request.
+    pub(super) constant: Bytes,
+    pub(super) names: HeaderNames,
 }
 
 impl PluginStep {
@@ -111,6 +115,8 @@ pub struct Chain {
     pub(super) steps: Vec<Step>,
     pub(super) service: Option<PluginStep>,
     pub(super) slots: usize,
+    /// Whether anything but a plugin reads the request once the service has it.
+    pub(super) reads_late: bool,
     pub(super) tasks: TaskTracker,
 }
 
@@ -140,8 +146,13 @@ pub struct UnknownPlugin(pub String);
 impl Host {
     /// An empty chain of this host's plugins.
     pub fn chain(&self) -> ChainBuilder<'_> {
-        let chain =
-            Chain { steps: Vec::new(), service: None, slots: 0, tasks: self.tasks().clone() };
+        let chain = Chain {
+            steps: Vec::new(),
+            service: None,
+            slots: 0,
+            reads_late: false,
+            tasks: self.tasks().clone(),
+        };
         ChainBuilder { host: self, chain, pairs: Vec::new() }
     }
 }
@@ -177,6 +188,7 @@ impl ChainBuilder<'_> {
     #[must_use]
     pub fn response_headers(mut self, modifier: Arc<HeaderModifier>) -> Self {
         self.chain.steps.push(Step::ResponseHeaders(modifier));
+        self.chain.reads_late = true;
         self
     }
 
@@ -203,6 +215,15 @@ impl ChainBuilder<'_> {
             self.pairs.len() - 1
         });
         self.chain.slots = self.pairs.len();
-        Ok(PluginStep { plugin, item, slot, shared: false })
+        let constant = match &item.payload {
+            Payload::Constant(json) => json.clone(),
+            Payload::Id(id) => {
+                let payload = plugin.spec.payloads.get(*id as usize);
+                payload.map(|p| Bytes::copy_from_slice(p)).unwrap_or_default()
+            }
+            Payload::None | Payload::Template(_) => Bytes::new(),
+        };
+        let names = HeaderNames::default();
+        Ok(PluginStep { plugin, item, slot, shared: false, constant, names })
     }
 }

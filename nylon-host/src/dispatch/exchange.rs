@@ -1,6 +1,7 @@
 //! One request on its way through a chain: its head, its sessions, and the response as it comes together.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -10,15 +11,16 @@ use http::header;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, StatusCode, Uri, Version};
-use nylon_protocol::record::{RequestFields, write_head, write_request};
+use nylon_protocol::record::{RequestFields, StepWriter};
 use nylon_protocol::wire;
+use smallvec::SmallVec;
 use tokio::sync::Mutex;
 
 use super::chain::{Chain, Payload, PluginStep};
+use super::identity::{RequestId, Target};
 use super::mutation::{Changes, HeadOp, RequestOp};
 use super::tape::Tape;
 use crate::body::Body;
-use crate::error::Failure;
 use crate::lane::Lane;
 use crate::session::{Phase, Session};
 use crate::template::TemplateContext;
@@ -32,14 +34,57 @@ pub struct Client {
     pub tls: bool,
 }
 
+/// Who has the session of a pair of plugin and entry.
+#[derive(Debug, Default)]
+pub(super) enum Seat {
+    /// There is none, or a phase runs in it.
+    #[default]
+    Empty,
+    /// Nobody else.
+    Own(Session),
+    /// The task of the request's body runs phases in it as well.
+    Shared(Arc<Mutex<Session>>),
+}
+
+impl Seat {
+    /// What `ask` says of the session; `None` when there is none or it is in use.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Session) -> T) -> Option<T> {
+        match self {
+            Self::Empty => None,
+            Self::Own(session) => Some(ask(session)),
+            Self::Shared(session) => session.try_lock().ok().map(|session| ask(&session)),
+        }
+    }
+
+    /// The session, for one who runs another task.
+    pub(super) fn share(&mut self) -> Option<Arc<Mutex<Session>>> {
+        let shared = match std::mem::take(self) {
+            Self::Empty => return None,
+            Self::Own(session) => Arc::new(Mutex::new(session)),
+            Self::Shared(session) => session,
+        };
+        *self = Self::Shared(shared.clone());
+        Some(shared)
+    }
+}
+
 /// A session of this request, by pair of plugin and entry.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    pub(super) session: Option<Arc<Mutex<Session>>>,
+    pub(super) seat: Seat,
+    /// The lane of the sessions it had.
+    pub(super) lane: Option<Arc<Lane>>,
     /// Which version of the request record its worker got from it.
     revision: u32,
     /// The pair failed closed: the rest of the request does without it.
     pub(super) failed: bool,
+}
+
+impl Slot {
+    /// Whether a phase may still run in it.
+    pub(super) fn may_run(&self) -> bool {
+        self.seat.ask(Session::is_over) != Some(true)
+    }
 }
 
 /// One request, from its first phase to its last.
@@ -49,18 +94,18 @@ pub(crate) struct Exchange {
     pub(super) parts: Parts,
     pub(super) tape: Tape,
     client: Client,
-    client_ip: String,
-    host: String,
-    port: u16,
+    target: Target,
     params: Vec<(String, String)>,
-    request_id: String,
+    request_id: RequestId,
     timestamp_ms: i64,
     pub(super) started: Instant,
-    pub(super) slots: Vec<Slot>,
-    record: Vec<u8>,
+    pub(super) slots: SmallVec<[Slot; 2]>,
+    /// Version of the request's record.
     revision: u32,
+    /// What the handler that ran last wants changed.
+    pub(super) changes: Changes,
     /// Changes of the response made before there was one, in order.
-    pub(super) draft: Vec<HeadOp>,
+    pub(super) draft: SmallVec<[HeadOp; 2]>,
     pub(super) draft_body: Option<Bytes>,
     /// Bytes of response body that went out.
     pub(super) sent: u64,
@@ -78,26 +123,21 @@ impl Exchange {
         params: Vec<(String, String)>,
     ) -> Self {
         let (parts, body) = request.into_parts();
-        let (host, port) = authority(&parts);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let request_id = parts.headers.get("x-request-id").and_then(|v| v.to_str().ok());
-        let request_id = request_id.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
         Self {
             slots: (0..chain.slots).map(|_| Slot::default()).collect(),
             chain,
             tape: Tape::new(body),
             client,
-            client_ip: client.ip.to_string(),
-            host,
-            port,
+            target: Target::of(&parts),
             params,
-            request_id,
+            request_id: RequestId::of(&parts),
             timestamp_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
             started: Instant::now(),
             parts,
-            record: Vec::new(),
             revision: 1,
-            draft: Vec::new(),
+            changes: Changes::default(),
+            draft: SmallVec::new(),
             draft_body: None,
             sent: 0,
             error: None,
@@ -108,10 +148,11 @@ impl Exchange {
 
     /// The lane the request's sessions in this step's plugin use: all of them the same.
     pub(super) fn lane(&self, step: &PluginStep) -> Option<Arc<Lane>> {
-        let pinned = self.slots.iter().filter_map(|s| s.session.as_ref()?.try_lock().ok());
         let name = &*step.plugin.spec.name;
-        let pinned = pinned.map(|s| s.lane().clone()).find(|l| &*l.identity.plugin == name);
-        pinned.or_else(|| step.plugin.registry.pick())
+        let mut pinned = self.slots.iter().filter_map(|slot| slot.lane.as_ref());
+        // One whose worker is gone pins nothing.
+        let pinned = pinned.find(|l| &*l.identity.plugin == name && l.fault().is_none());
+        pinned.cloned().or_else(|| step.plugin.registry.pick())
     }
 
     /// An open session on `lane`, other than that of `slot`, that gave its worker the record as it is now.
@@ -120,8 +161,8 @@ impl Exchange {
             if i == slot || s.revision != self.revision {
                 return None;
             }
-            let session = s.session.as_ref()?.try_lock().ok()?;
-            (Arc::ptr_eq(session.lane(), lane) && session.holds_record()).then(|| session.sid())
+            let holder = |s: &Session| Arc::ptr_eq(s.lane(), lane) && s.holds_record();
+            s.seat.ask(|session| holder(session).then(|| session.sid())).flatten()
         })
     }
 
@@ -130,20 +171,17 @@ impl Exchange {
         self.slots[slot].revision = self.revision;
     }
 
-    /// Encodes the request record, once per version of the request.
-    ///
-    /// # Errors
-    /// [`Failure::Refused`] when the head is larger than a record may be.
-    pub(super) fn encode(&mut self) -> Result<(), Failure> {
-        if !self.record.is_empty() {
-            return Ok(());
-        }
+    /// Writes the request into a step record.
+    pub(super) fn write_request(&self, record: &mut StepWriter<'_>) {
         let parts = &self.parts;
         let bytes = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-        let fields = RequestFields {
+        let mut client_ip = SmallVec::<[u8; 48]>::new();
+        let _ = write!(client_ip, "{}", self.client.ip);
+        let mut id = uuid::Uuid::encode_buffer();
+        record.request(&RequestFields {
             timestamp_ms: self.timestamp_ms,
             bytes: bytes.and_then(|v| v.parse().ok()).unwrap_or(0),
-            port: self.port,
+            port: self.target.port(),
             tls: self.client.tls,
             version: if parts.version == Version::HTTP_10 {
                 10
@@ -155,40 +193,31 @@ impl Exchange {
             method: parts.method.as_str().as_bytes(),
             path: parts.uri.path().as_bytes(),
             query: parts.uri.query().unwrap_or("").as_bytes(),
-            host: self.host.as_bytes(),
-            client_ip: self.client_ip.as_bytes(),
-            request_id: self.request_id.as_bytes(),
-            headers: pairs(&parts.headers).into_iter(),
+            host: self.target.host().as_bytes(),
+            client_ip: &client_ip,
+            request_id: self.request_id.text(&mut id),
+            headers: pairs(&parts.headers).iter().copied(),
             params: self.params.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())),
-        };
-        write_request(&mut self.record, &fields)
-            .map_err(|_| Failure::Refused("the request head is too large for a plugin".into()))
-    }
-
-    pub(super) fn record(&self) -> &[u8] {
-        &self.record
-    }
-
-    fn changed(&mut self) {
-        self.record.clear();
-        self.revision += 1;
+        });
     }
 
     /// Replaces the request's headers.
     pub(super) fn set_request_headers(&mut self, headers: HeaderMap) {
         self.parts.headers = headers;
-        self.changed();
+        self.revision += 1;
     }
 
-    /// Applies a checked commit made before there was a response.
-    pub(super) fn apply_early(&mut self, changes: Changes) {
-        self.draft.extend(changes.head);
-        if let Some(body) = changes.body {
+    /// Applies the checked commit of a handler that ran before there was a response.
+    pub(super) fn apply_early(&mut self) {
+        self.draft.append(&mut self.changes.head);
+        if let Some(body) = self.changes.body.take() {
             self.draft_body = Some(body);
         }
-        if !changes.request.is_empty() {
-            changes.request.into_iter().for_each(|op| self.apply_request(op));
-            self.changed();
+        if !self.changes.request.is_empty() {
+            for op in std::mem::take(&mut self.changes.request) {
+                self.apply_request(op);
+            }
+            self.revision += 1;
         }
     }
 
@@ -235,40 +264,34 @@ impl Exchange {
     /// The payload of `step`, expanded for this step.
     pub(super) fn payload(&self, step: &PluginStep) -> Bytes {
         match &step.item.payload {
-            Payload::None => Bytes::new(),
-            Payload::Constant(json) => json.clone(),
-            Payload::Id(id) => {
-                let all = &step.plugin.spec.payloads;
-                all.get(*id as usize).map(|p| Bytes::copy_from_slice(p)).unwrap_or_default()
-            }
             Payload::Template(template) => template.expand_json(self),
+            _ => step.constant.clone(),
         }
     }
 
-    /// The response head a plugin sees in `phase`: the real one, or what was drafted for it.
-    pub(super) fn head(&self, phase: Phase) -> Option<Vec<u8>> {
-        let early = matches!(phase, Phase::RequestFilter | Phase::RequestBodyFilter);
-        if early && self.draft.is_empty() && self.draft_body.is_none() {
-            return None;
-        }
-        let mut out = Vec::with_capacity(512);
+    /// Writes the response head that a plugin sees in `phase` into a step record: the real one, or what was drafted
+    /// for it.
+    pub(super) fn write_head(&self, phase: Phase, record: &mut StepWriter<'_>) {
+        let filters_body = matches!(phase, Phase::RequestBodyFilter | Phase::ResponseBodyFilter);
+        let shown = if filters_body { HEAD_SHOWN_WITH_PIECE } else { HEAD_SHOWN };
         let flags = if self.draft_body.is_some() { wire::HEAD_BODY } else { 0 };
         let mut write = |status: StatusCode, headers: &HeaderMap| {
-            let all = pairs(headers);
-            if write_head(&mut out, status.as_u16(), flags, all.iter().copied()).is_err() {
-                out.clear();
-                let some = up_to(all, HEAD_SHOWN);
-                let _ = write_head(&mut out, status.as_u16(), flags, some.into_iter());
+            let mut all = pairs(headers);
+            if all.iter().map(|pair| cost(*pair)).sum::<usize>() > shown {
+                keep(&mut all, shown);
             }
+            record.response(status.as_u16(), flags, all.iter().copied());
         };
-        if early {
-            let (mut status, mut headers) = (StatusCode::OK, HeaderMap::new());
-            self.draft.iter().for_each(|op| op.apply(&mut status, &mut headers));
-            write(status, &headers);
-        } else {
-            write(self.status, &self.headers);
+        match phase {
+            Phase::RequestFilter | Phase::RequestBodyFilter => {
+                if !self.draft.is_empty() || self.draft_body.is_some() {
+                    let (mut status, mut headers) = (StatusCode::OK, HeaderMap::new());
+                    self.draft.iter().for_each(|op| op.apply(&mut status, &mut headers));
+                    write(status, &headers);
+                }
+            }
+            _ => write(self.status, &self.headers),
         }
-        Some(out)
     }
 
     /// Milliseconds since the request began.
@@ -291,11 +314,11 @@ impl TemplateContext for Exchange {
     }
 
     fn client_ip(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.client_ip)
+        Cow::Owned(self.client.ip.to_string())
     }
 
     fn host(&self) -> &str {
-        &self.host
+        self.target.host()
     }
 
     fn method(&self) -> &str {
@@ -311,32 +334,30 @@ impl TemplateContext for Exchange {
     }
 }
 
+/// Headers as a record takes them.
+type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 24]>;
+
 /// Headers as a record takes them: names in lower case, repeated ones each by itself.
-fn pairs(headers: &HeaderMap) -> Vec<(&[u8], &[u8])> {
+fn pairs(headers: &HeaderMap) -> Pairs<'_> {
     headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect()
 }
 
-/// Bytes of headers a plugin sees of a response head that is larger than a record.
+/// Bytes of headers a plugin sees of a response head: a larger one would leave a step no room for anything else.
 const HEAD_SHOWN: usize = 32 * 1024;
 
-/// The headers that fit into `bytes`: a huge one does not hide the others.
-fn up_to<'a>(mut all: Vec<(&'a [u8], &'a [u8])>, mut bytes: usize) -> Vec<(&'a [u8], &'a [u8])> {
-    all.retain(|(name, value)| {
-        let cost = name.len() + value.len() + 16;
-        let fits = cost <= bytes;
-        bytes -= if fits { cost } else { 0 };
-        fits
-    });
-    all
+/// The same beside a body piece.
+const HEAD_SHOWN_WITH_PIECE: usize = 8 * 1024;
+
+/// Bytes a header takes in a record.
+fn cost((name, value): (&[u8], &[u8])) -> usize {
+    name.len() + value.len() + 16
 }
 
-/// Host without port, and the port of the URL: 0 when none, 80 or 443.
-fn authority(parts: &Parts) -> (String, u16) {
-    let from_header = || parts.headers.get(header::HOST).and_then(|v| v.to_str().ok());
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str).or_else(from_header);
-    let Ok(authority) = authority.unwrap_or("").parse::<http::uri::Authority>() else {
-        return (String::new(), 0);
-    };
-    let port = authority.port_u16().filter(|p| !matches!(p, 80 | 443)).unwrap_or(0);
-    (authority.host().to_owned(), port)
+/// Keeps the headers that fit into `bytes`: a huge one does not hide the others.
+fn keep(all: &mut Pairs<'_>, mut bytes: usize) {
+    all.retain(|pair| {
+        let fits = cost(*pair) <= bytes;
+        bytes -= if fits { cost(*pair) } else { 0 };
+        fits
+    });
 }

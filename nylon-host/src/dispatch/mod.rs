@@ -6,6 +6,8 @@
 
 mod chain;
 mod exchange;
+mod header_names;
+mod identity;
 mod mutation;
 mod phase;
 mod request_body;
@@ -30,7 +32,7 @@ use crate::body::Body;
 use crate::error::Failure;
 use crate::session::{HostCall, Phase};
 use chain::{PluginStep, Step};
-use exchange::Exchange;
+use exchange::{Exchange, Seat, Slot};
 use phase::{Extra, Handler, Outcome};
 use tail::Guard;
 
@@ -53,7 +55,7 @@ enum Flow {
     /// Answer with what was collected.
     Answer,
     /// A handler streams the response.
-    Stream(Box<Handler>, HostCall, usize),
+    Stream(Box<Handler>, HostCall),
     /// Answer with an error.
     Fail(Failure),
 }
@@ -82,22 +84,17 @@ impl Chain {
         }
         let mut guard = Guard::new(Exchange::new(self.clone(), request, client, params));
         let exchange = guard.exchange();
-        match exchange.request_phase(self).await {
+        let response = match exchange.request_phase(self).await {
             Flow::Service => {
                 let response = service(exchange.forward(self)).await;
-                let response = response.unwrap_or_else(|e| exchange.fail(&e));
-                Exchange::respond(guard, response).await
+                response.unwrap_or_else(|e| exchange.fail(&e))
             }
-            Flow::Answer => {
-                // An empty response, to which what plugins collected is applied.
-                Exchange::respond(guard, Response::new(Body::empty())).await
-            }
-            Flow::Stream(handler, call, slot) => Exchange::stream(guard, handler, call, slot).await,
-            Flow::Fail(failure) => {
-                let response = exchange.fail(&failure.into());
-                Exchange::respond(guard, response).await
-            }
-        }
+            // An empty response, to which what plugins collected is applied.
+            Flow::Answer => Response::new(Body::empty()),
+            Flow::Stream(handler, call) => return guard.stream(handler, call).await,
+            Flow::Fail(failure) => exchange.fail(&failure.into()),
+        };
+        guard.respond(response).await
     }
 }
 
@@ -133,17 +130,17 @@ impl Exchange {
     async fn request_step(&mut self, step: &PluginStep) -> Flow {
         match self.run(step, Phase::RequestFilter, Extra::default()).await {
             Ok(None) => Flow::Service,
-            Ok(Some(Outcome::Next(changes))) => {
-                self.apply_early(changes);
+            Ok(Some(Outcome::Next)) => {
+                self.apply_early();
                 Flow::Service
             }
-            Ok(Some(Outcome::End(changes))) => {
-                self.apply_early(changes);
+            Ok(Some(Outcome::End)) => {
+                self.apply_early();
                 Flow::Answer
             }
-            Ok(Some(Outcome::Stream(handler, call, changes))) => {
-                self.apply_early(changes);
-                Flow::Stream(handler, call, step.slot)
+            Ok(Some(Outcome::Stream(handler, call))) => {
+                self.apply_early();
+                Flow::Stream(handler, call)
             }
             Err(failure) => match self.pass(step, Phase::RequestFilter, failure) {
                 None => Flow::Service,
@@ -160,7 +157,7 @@ impl Exchange {
         failure: Failure,
     ) -> Option<Failure> {
         let slot = &mut self.slots[step.slot];
-        slot.session = None;
+        slot.seat = Seat::Empty;
         let judged = step.judge(phase, failure);
         slot.failed = judged.is_some();
         judged
@@ -173,8 +170,13 @@ impl Exchange {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.parts.uri.clone();
         *request.version_mut() = self.parts.version;
-        request.headers_mut().clone_from(&self.parts.headers);
-        *request.extensions_mut() = self.parts.extensions.clone();
+        *request.extensions_mut() = std::mem::take(&mut self.parts.extensions);
+        let headers = request.headers_mut();
+        if chain.reads_late || self.slots.iter().any(Slot::may_run) {
+            headers.clone_from(&self.parts.headers);
+        } else {
+            *headers = std::mem::take(&mut self.parts.headers);
+        }
         request
     }
 

@@ -5,7 +5,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use nylon_protocol::record::{Op, Value};
 use nylon_protocol::wire;
+use smallvec::SmallVec;
 
+use super::header_names::HeaderNames;
 use crate::error::Failure;
 use crate::session::Commit;
 
@@ -32,8 +34,8 @@ pub(crate) enum RequestOp {
 /// A commit, checked as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) head: Vec<HeadOp>,
-    pub(crate) request: Vec<RequestOp>,
+    pub(crate) head: SmallVec<[HeadOp; 2]>,
+    pub(crate) request: SmallVec<[RequestOp; 1]>,
     pub(crate) body: Option<Bytes>,
     /// Framing and hop-by-hop headers that were taken and not used: the gateway frames by itself.
     pub(crate) overruled: usize,
@@ -50,11 +52,11 @@ impl Changes {
     }
 }
 
-/// Checks every entry of `commit`.
+/// Checks every entry of `commit`, which came from a worker of ABI minor `minor`.
 ///
 /// # Errors
 /// [`Failure::Refused`] for the first entry that is not allowed; nothing is applied then.
-pub(crate) fn check(commit: &Commit, minor: u16) -> Result<Changes, Failure> {
+pub(super) fn check(commit: &Commit, minor: u16, names: &HeaderNames) -> Result<Changes, Failure> {
     let mut changes = Changes::default();
     let (mut headers, mut bytes) = (0usize, 0usize);
     for op in commit.ops() {
@@ -63,7 +65,8 @@ pub(crate) fn check(commit: &Commit, minor: u16) -> Result<Changes, Failure> {
                 headers += 1;
                 bytes += name.len() + value.len();
                 let add = matches!(op, Op::AddHeader { .. });
-                let (name, value) = header(name, value)?;
+                let name = names.get(name)?;
+                let value = self::value(commit, &name, value)?;
                 if is_hop_by_hop(&name) || name == header::CONTENT_LENGTH {
                     changes.overruled += 1;
                 } else if add {
@@ -73,13 +76,15 @@ pub(crate) fn check(commit: &Commit, minor: u16) -> Result<Changes, Failure> {
                 }
             }
             Op::RemoveHeader { name } => {
-                let name = header_name(name)?;
+                let name = names.get(name)?;
                 if !is_hop_by_hop(&name) && name != header::CONTENT_LENGTH {
                     changes.head.push(HeadOp::Remove(name));
                 }
             }
             Op::Status(status) => changes.head.push(HeadOp::Status(self::status(status)?)),
-            Op::Body(value) => changes.body = Some(body(value, commit.staged_response.as_ref())?),
+            Op::Body(value) => {
+                changes.body = Some(body(commit, value, commit.staged_response.as_ref())?)
+            }
             _ if minor < 1 => return Err(refused("a request change needs ABI 1.1")),
             Op::SetMethod(value) => changes.request.push(RequestOp::Method(method(value)?)),
             Op::SetPath(value) => changes.request.push(RequestOp::Path(path(value)?)),
@@ -87,7 +92,8 @@ pub(crate) fn check(commit: &Commit, minor: u16) -> Result<Changes, Failure> {
             Op::SetRequestHeader { name, value } => {
                 headers += 1;
                 bytes += name.len() + value.len();
-                let (name, value) = header(name, value)?;
+                let name = names.get(name)?;
+                let value = self::value(commit, &name, value)?;
                 if is_hop_by_hop(&name) || name == header::CONTENT_LENGTH || name == header::HOST {
                     changes.overruled += 1;
                 } else {
@@ -95,7 +101,7 @@ pub(crate) fn check(commit: &Commit, minor: u16) -> Result<Changes, Failure> {
                 }
             }
             Op::RemoveRequestHeader { name } => {
-                let name = header_name(name)?;
+                let name = names.get(name)?;
                 if name == header::HOST || name == header::CONTENT_LENGTH || is_hop_by_hop(&name) {
                     changes.overruled += 1;
                 } else {
@@ -103,7 +109,7 @@ pub(crate) fn check(commit: &Commit, minor: u16) -> Result<Changes, Failure> {
                 }
             }
             Op::RequestBody(value) => {
-                let body = body(value, commit.staged_request.as_ref())?;
+                let body = body(commit, value, commit.staged_request.as_ref())?;
                 changes.request.push(RequestOp::Body(body));
             }
         }
@@ -174,17 +180,11 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-fn header(name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), Failure> {
-    let name = header_name(name)?;
-    let value = HeaderValue::from_bytes(value).map_err(|_| {
+/// The value of header `name`; it shares its bytes with `commit`.
+fn value(commit: &Commit, name: &HeaderName, value: &[u8]) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_maybe_shared(commit.share(value)).map_err(|_| {
         Failure::Refused(format!("the value of header `{name}` has a line break or control byte"))
-    })?;
-    Ok((name, value))
-}
-
-fn header_name(name: &[u8]) -> Result<HeaderName, Failure> {
-    HeaderName::from_bytes(name)
-        .map_err(|_| Failure::Refused(format!("`{}` is no header name", name.escape_ascii())))
+    })
 }
 
 fn status(status: u16) -> Result<StatusCode, Failure> {
@@ -216,9 +216,9 @@ fn query(value: &[u8]) -> Result<String, Failure> {
     }
 }
 
-fn body(value: Value<'_>, staged: Option<&Bytes>) -> Result<Bytes, Failure> {
+fn body(commit: &Commit, value: Value<'_>, staged: Option<&Bytes>) -> Result<Bytes, Failure> {
     match value {
-        Value::Inline(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+        Value::Inline(bytes) => Ok(commit.share(bytes)),
         Value::Staged => staged.cloned().ok_or_else(|| refused("a staged body that never came")),
     }
 }

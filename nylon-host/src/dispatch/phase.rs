@@ -1,20 +1,17 @@
 //! One phase of one step: begins it, answers what the handler asks meanwhile, and hands back what it decided.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use nylon_protocol::wire;
-use tokio::sync::Mutex;
 
 use super::chain::{Payload, PluginStep};
-use super::exchange::Exchange;
-use super::mutation::{self, Changes};
+use super::exchange::{Exchange, Seat};
+use super::header_names::HeaderNames;
+use super::mutation;
 use super::tape;
 use crate::error::Failure;
-use crate::session::{
-    Event, HostCall, Invocation, PayloadPart, Phase, Record, Session, Step, Verdict,
-};
+use crate::session::{Event, Held, HostCall, Invocation, Phase, Session, Verdict};
 
 /// What a phase gets besides the request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,12 +25,12 @@ pub(super) struct Extra<'a> {
 /// How a handler ended, or what it became.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// NEXT, with what to change.
-    Next(Changes),
-    /// END, with what to change.
-    End(Changes),
-    /// The handler streams the response from now on: answer the call once the head is out.
-    Stream(Box<Handler>, HostCall, Changes),
+    /// NEXT; what to change is in [`Exchange::changes`].
+    Next,
+    /// END; likewise.
+    End,
+    /// The handler streams the response from now on: answer the call once the head is out. Likewise.
+    Stream(Box<Handler>, HostCall),
 }
 
 /// A handler that runs, and what it asked for and did not get yet.
@@ -41,10 +38,13 @@ pub(super) enum Outcome {
 pub(super) struct Handler {
     pub(super) invocation: Invocation,
     phase: Phase,
+    pub(super) slot: usize,
     payload: Bytes,
-    minor: u16,
     feeds: Feeds,
 }
+
+/// Bytes of payload that go along with a body piece; a longer one is fetched.
+pub(super) const INLINE_WITH_PIECE: usize = 4 * 1024;
 
 impl Exchange {
     /// Runs `phase` of `step`; `None` when its session does not want it.
@@ -58,7 +58,7 @@ impl Exchange {
         extra: Extra<'_>,
     ) -> Result<Option<Outcome>, Failure> {
         let Some(handler) = self.begin(step, phase, extra).await? else { return Ok(None) };
-        handler.outcome(self).await.map(Some)
+        handler.outcome(self, &step.names).await.map(Some)
     }
 
     async fn begin(
@@ -67,64 +67,85 @@ impl Exchange {
         phase: Phase,
         extra: Extra<'_>,
     ) -> Result<Option<Handler>, Failure> {
-        let session = self.session(step)?;
-        let guard = session.lock_owned().await;
-        if !guard.wants(phase) {
-            return Ok(None);
-        }
-        let fresh = !guard.holds_record();
-        let holder = if fresh { self.record_holder(step.slot, guard.lane()) } else { None };
-        if fresh && holder.is_none() {
-            self.encode()?;
-        }
+        let Some(session) = self.session(step, phase).await? else { return Ok(None) };
+        let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
+        let opens = invocation.opens();
+        let holder = if opens { self.record_holder(step.slot, invocation.lane()) } else { None };
         let payload = self.payload(step);
-        let head = self.head(phase);
-        let error = self.error.clone().unwrap_or_default();
-        let parts = Step {
-            record: holder.map_or(Record::Bytes(self.record()), Record::Of),
-            payload: match step.item.payload {
-                Payload::None => PayloadPart::None,
-                Payload::Id(id) => PayloadPart::Id(id),
-                _ => PayloadPart::Json(&payload),
-            },
-            head: head.as_deref(),
-            piece: extra.piece,
-            stats: extra.stats.then(|| (self.sent, self.duration_ms(), error.as_str())),
-            keep: step.shared,
-        };
-        let budget = step.policy(phase).timeout;
-        let minor = guard.lane().identity.minor;
-        let invocation = Invocation::begin(guard, phase, budget, &parts).await?;
+        let inline =
+            if extra.piece.is_some() { INLINE_WITH_PIECE } else { wire::LIMIT_PAYLOAD_INLINE };
+        let this = &*self;
+        invocation.send(step.shared, |record| {
+            match (opens, holder) {
+                (false, _) => {}
+                (true, Some(sid)) => drop(record.request_of(sid)),
+                (true, None) => this.write_request(record),
+            }
+            match step.item.payload {
+                Payload::None => {}
+                Payload::Id(id) => drop(record.payload_id(id)),
+                _ if payload.len() > inline => drop(record.payload_call()),
+                _ => drop(record.payload(&payload)),
+            }
+            this.write_head(phase, record);
+            if let Some((bytes, last)) = extra.piece {
+                record.piece(bytes, last);
+            }
+            if extra.stats {
+                record.stats(this.sent, this.duration_ms(), this.error.as_deref().unwrap_or(""));
+            }
+        })?;
         self.recorded(step.slot);
-        Ok(Some(Handler { invocation, phase, payload, minor, feeds: Feeds::default() }))
+        let (slot, feeds) = (step.slot, Feeds::default());
+        Ok(Some(Handler { invocation, phase, slot, payload, feeds }))
     }
 
-    fn session(&mut self, step: &PluginStep) -> Result<Arc<Mutex<Session>>, Failure> {
-        let slot = &self.slots[step.slot];
-        let usable = |s: &&Arc<Mutex<Session>>| !s.try_lock().is_ok_and(|s| s.voided());
-        if let Some(session) = slot.session.as_ref().filter(usable) {
-            return Ok(session.clone());
+    /// The session to run `phase` of `step` in; `None` when it does not want it.
+    async fn session(&mut self, step: &PluginStep, phase: Phase) -> Result<Option<Held>, Failure> {
+        let seat = &mut self.slots[step.slot].seat;
+        if let Seat::Shared(session) = seat {
+            let session = session.clone().lock_owned().await;
+            if !session.voided() {
+                return Ok(session.wants(phase).then_some(Held::Shared(session)));
+            }
+        }
+        match std::mem::take(&mut self.slots[step.slot].seat) {
+            Seat::Own(session) if session.wants(phase) => return Ok(Some(Held::Own(session))),
+            Seat::Own(session) if !session.voided() => {
+                self.slots[step.slot].seat = Seat::Own(session);
+                return Ok(None);
+            }
+            _ => {}
         }
         let lane = self.lane(step).ok_or(Failure::NotReady)?;
-        let session = Arc::new(Mutex::new(Session::new(lane, &step.item.entry)?));
-        self.slots[step.slot].session = Some(session.clone());
-        Ok(session)
+        self.slots[step.slot].lane = Some(lane.clone());
+        Ok(Some(Held::Own(Session::new(lane, &step.item.entry)?)))
     }
 }
 
 impl Handler {
-    /// Follows the handler to its end, or to the head of a stream.
-    async fn outcome(mut self, exchange: &mut Exchange) -> Result<Outcome, Failure> {
+    /// Follows the handler to its end, or to the head of a stream. What it wants changed is in the exchange's `changes`.
+    async fn outcome(
+        mut self,
+        exchange: &mut Exchange,
+        names: &HeaderNames,
+    ) -> Result<Outcome, Failure> {
+        let minor = self.invocation.lane().identity.minor;
         loop {
             match self.next(exchange).await? {
-                Event::Done(Verdict::Next, commit) => {
-                    return Ok(Outcome::Next(mutation::check(&commit, self.minor)?));
+                Event::Done(verdict, commit) => {
+                    exchange.changes = mutation::check(&commit, minor, names)?;
+                    self.give_back(exchange);
+                    return Ok(match verdict {
+                        Verdict::Next => Outcome::Next,
+                        Verdict::End | Verdict::StreamEnd => Outcome::End,
+                    });
                 }
-                Event::Done(Verdict::End | Verdict::StreamEnd, commit) => {
-                    return Ok(Outcome::End(mutation::check(&commit, self.minor)?));
-                }
-                Event::StreamHead(call, commit) => match mutation::check(&commit, self.minor) {
-                    Ok(changes) => return Ok(Outcome::Stream(Box::new(self), call, changes)),
+                Event::StreamHead(call, commit) => match mutation::check(&commit, minor, names) {
+                    Ok(changes) => {
+                        exchange.changes = changes;
+                        return Ok(Outcome::Stream(Box::new(self), call));
+                    }
                     Err(failure) => {
                         let why = failure.to_string();
                         self.invocation.refuse(&call, wire::ERROR_BAD_RECORD, &why);
@@ -134,6 +155,19 @@ impl Handler {
                 Event::StreamPiece(piece) => self.invocation.give_back(piece.len()),
                 Event::Call(_) | Event::Room => {}
             }
+        }
+    }
+
+    /// A streaming handler is done with, whatever it made of the stream.
+    pub(super) fn leave(mut self, exchange: &mut Exchange) {
+        self.invocation.cancel(wire::CANCEL_CLIENT_GONE);
+        self.give_back(exchange);
+    }
+
+    /// Gives the session back, for the phases to come. The handler has ended.
+    fn give_back(self, exchange: &mut Exchange) {
+        if let Some(session) = self.invocation.into_session() {
+            exchange.slots[self.slot].seat = Seat::Own(session);
         }
     }
 

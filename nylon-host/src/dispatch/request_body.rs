@@ -8,15 +8,14 @@ use http_body::Frame;
 use nylon_protocol::wire;
 use tokio::sync::Mutex;
 
-use super::chain::Chain;
+use super::chain::{Chain, PluginStep};
 use super::exchange::Exchange;
 use super::mutation;
+use super::phase::INLINE_WITH_PIECE;
 use super::too_long;
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
-use crate::session::{
-    Event, Invocation, PayloadPart, Phase, Record, Session, Step as Parts, Verdict,
-};
+use crate::session::{Event, Held, Invocation, Phase, Session, Verdict};
 
 /// A session that filters the request body, with the payload of its step.
 struct Filter {
@@ -30,11 +29,12 @@ struct Filter {
 pub(super) fn filtered(exchange: &mut Exchange, chain: &Arc<Chain>) -> Body {
     let mut filters = Vec::new();
     for (index, step) in chain.plugins().enumerate() {
-        let Some(session) = &exchange.slots[step.slot].session else { continue };
-        if session.try_lock().map_or(true, |s| s.wants(Phase::RequestBodyFilter)) {
-            let payload = exchange.payload(step);
-            filters.push(Filter { index, session: session.clone(), payload });
+        let seat = &mut exchange.slots[step.slot].seat;
+        if seat.ask(|s| s.wants(Phase::RequestBodyFilter)) == Some(false) {
+            continue;
         }
+        let Some(session) = seat.share() else { continue };
+        filters.push(Filter { index, session, payload: exchange.payload(step) });
     }
     let body = exchange.tape.forward();
     if filters.is_empty() || http_body::Body::is_end_stream(&body) {
@@ -113,7 +113,7 @@ impl Filter {
     async fn run(&self, chain: &Chain, piece: Bytes, last: bool) -> Result<Bytes, Failure> {
         let Some(step) = chain.plugins().nth(self.index) else { return Ok(piece) };
         let phase = Phase::RequestBodyFilter;
-        match self.filter(step.policy(phase).timeout, &piece, last).await {
+        match self.filter(step, &piece, last).await {
             Ok(Some(body)) => Ok(body),
             Ok(None) => Ok(piece),
             Err(failure) => match step.judge(phase, failure) {
@@ -125,33 +125,30 @@ impl Filter {
 
     async fn filter(
         &self,
-        budget: std::time::Duration,
+        step: &PluginStep,
         piece: &[u8],
         last: bool,
     ) -> Result<Option<Bytes>, Failure> {
-        let guard = self.session.clone().lock_owned().await;
-        if !guard.wants(Phase::RequestBodyFilter) {
+        let phase = Phase::RequestBodyFilter;
+        let session = self.session.clone().lock_owned().await;
+        if !session.wants(phase) {
             return Ok(None);
         }
-        let minor = guard.lane().identity.minor;
-        let parts = Parts {
-            record: Record::Bytes(&[]),
-            payload: if self.payload.is_empty() {
-                PayloadPart::None
-            } else {
-                PayloadPart::Json(&self.payload)
-            },
-            head: None,
-            piece: Some((piece, last)),
-            stats: None,
-            keep: false,
-        };
-        let mut invocation =
-            Invocation::begin(guard, Phase::RequestBodyFilter, budget, &parts).await?;
+        let minor = session.lane().identity.minor;
+        let session = Held::Shared(session);
+        let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
+        invocation.send(false, |record| {
+            match self.payload.len() {
+                0 => {}
+                n if n > INLINE_WITH_PIECE => drop(record.payload_call()),
+                _ => drop(record.payload(&self.payload)),
+            }
+            record.piece(piece, last);
+        })?;
         loop {
             match invocation.next().await? {
                 Event::Done(Verdict::Next | Verdict::End, commit) => {
-                    return Ok(mutation::check(&commit, minor)?.request_body());
+                    return Ok(mutation::check(&commit, minor, &step.names)?.request_body());
                 }
                 Event::Call(call) if call.method == wire::METHOD_GET_PAYLOAD => {
                     invocation.reply(&call, &self.payload);

@@ -17,78 +17,74 @@ use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
 use crate::session::{Event, HostCall, Phase, Verdict};
 
-impl Exchange {
+impl Guard {
     /// Sends a response back through the chain.
-    pub(super) async fn respond(mut guard: Guard, response: Response<Body>) -> Response<Body> {
+    pub(super) async fn respond(mut self, response: Response<Body>) -> Response<Body> {
+        let exchange = self.exchange();
         let (parts, mut body) = response.into_parts();
-        let exchange = guard.exchange();
         (exchange.status, exchange.headers) = (parts.status, parts.headers);
         if let Some(replaced) = exchange.draft_body.clone() {
             body = exchange.replace_body(replaced);
         }
         exchange.apply_draft();
         let filtered = exchange.response_filters(None).await;
-        body = filtered.body.unwrap_or(body);
-        guard.take().send(body)
+        self.send(filtered.body.unwrap_or(body))
     }
 
     /// Sends the head as it now is, and the body through those who want it.
     fn send(mut self, mut body: Body) -> Response<Body> {
-        let chain = self.chain.clone();
-        let bare = self.is_bare();
-        if bare && self.parts.method != Method::HEAD {
+        let exchange = self.exchange();
+        let bare = exchange.is_bare();
+        if bare && exchange.parts.method != Method::HEAD {
             body = Body::empty();
-            self.headers.remove(header::CONTENT_LENGTH);
+            exchange.headers.remove(header::CONTENT_LENGTH);
         }
-        let filtered = !bare
-            && !http_body::Body::is_end_stream(&body)
-            && self.wanted(&chain, Phase::ResponseBodyFilter);
-        if filtered {
-            self.headers.remove(header::CONTENT_LENGTH);
-        }
-        let head = self.head_parts();
-        let body = if filtered {
+        let ended = bare || http_body::Body::is_end_stream(&body);
+        if !ended && exchange.wanted(Phase::ResponseBodyFilter) {
+            exchange.headers.remove(header::CONTENT_LENGTH);
             let (pump, filtered) = Body::pumped();
-            let tasks = chain.tasks.clone();
-            tasks.spawn(self.pump(body, pump));
-            filtered
-        } else if self.wanted(&chain, Phase::Logging) {
-            if bare || http_body::Body::is_end_stream(&body) {
-                chain.tasks.clone().spawn(self.log());
-                body
-            } else {
-                body.tailed(Box::new(LogTail::new(self)))
-            }
+            let head = exchange.head_parts();
+            let tasks = exchange.chain.tasks.clone();
+            tasks.spawn(self.take().pump(body, pump));
+            return respond_with(head, filtered);
+        }
+        if !exchange.wanted(Phase::Logging) {
+            let head = (exchange.status, std::mem::take(&mut exchange.headers));
+            self.done();
+            return respond_with(head, body);
+        }
+        let head = exchange.head_parts();
+        let exchange = self.take();
+        if ended {
+            exchange.chain.tasks.clone().spawn(exchange.log());
         } else {
-            body
-        };
+            body = body.tailed(Box::new(LogTail::new(exchange)));
+        }
         respond_with(head, body)
     }
 
     /// Sends the head of a streamed response, then its pieces as the handler writes them.
     pub(super) async fn stream(
-        mut guard: Guard,
+        mut self,
         mut handler: Box<Handler>,
         call: HostCall,
-        slot: usize,
     ) -> Response<Body> {
-        let exchange = guard.exchange();
+        let exchange = self.exchange();
         exchange.status = StatusCode::OK;
         exchange.apply_draft();
         exchange.headers.remove(header::CONTENT_LENGTH);
-        let filtered = exchange.response_filters(Some(slot)).await;
-        let exchange = guard.take();
+        let filtered = exchange.response_filters(Some(handler.slot)).await;
         if let Some(body) = filtered.body.filter(|_| filtered.failed) {
             let why = "a response filter of the chain failed: there is no stream";
             handler.invocation.refuse(&call, wire::ERROR_BAD_STATE, why);
             drop(handler);
-            return exchange.send(body);
+            return self.send(body);
         }
         handler.invocation.reply(&call, &[]);
         let (tasks, head) = (exchange.chain.tasks.clone(), exchange.head_parts());
         let bare = exchange.is_bare();
         let (pump, body) = Body::pumped();
-        tasks.spawn(exchange.pump_stream(handler, pump));
+        tasks.spawn(self.take().pump_stream(handler, pump));
         if bare {
             // Nobody reads it: the handler may end it in its own time, but not go on for ever.
             tasks.spawn(tokio::time::timeout(BARE_STREAM, drain(body)));
@@ -96,7 +92,9 @@ impl Exchange {
         }
         respond_with(head, body)
     }
+}
 
+impl Exchange {
     /// Whether the response has no body, whatever anybody made for it.
     fn is_bare(&self) -> bool {
         self.parts.method == Method::HEAD
@@ -142,11 +140,10 @@ impl Exchange {
                 _ => continue,
             };
             let outcome = self.run(step, Phase::ResponseFilter, Extra::default()).await;
-            let (changes, ended) = match outcome {
-                Ok(None) => continue,
-                Ok(Some(Outcome::Next(changes))) => (changes, false),
-                Ok(Some(Outcome::End(changes))) => (changes, true),
-                Ok(Some(Outcome::Stream(..))) => continue,
+            let ended = match outcome {
+                Ok(None | Some(Outcome::Stream(..))) => continue,
+                Ok(Some(Outcome::Next)) => false,
+                Ok(Some(Outcome::End)) => true,
                 Err(failure) => {
                     if let Some(failure) = self.pass(step, Phase::ResponseFilter, failure) {
                         filtered =
@@ -155,10 +152,11 @@ impl Exchange {
                     continue;
                 }
             };
-            if let Some(body) = changes.body.filter(|_| streaming.is_none() || filtered.failed) {
+            let body = self.changes.body.take();
+            if let Some(body) = body.filter(|_| streaming.is_none() || filtered.failed) {
                 filtered.body = Some(self.replace_body(body));
             }
-            for op in changes.head {
+            for op in std::mem::take(&mut self.changes.head) {
                 op.apply(&mut self.status, &mut self.headers);
             }
             if ended {
@@ -178,12 +176,11 @@ impl Exchange {
 
     /// Whether any pair of the chain may want `phase`: one that was not asked yet, or is busy, may. What failed closed
     /// gets only Logging.
-    fn wanted(&self, chain: &Chain, phase: Phase) -> bool {
-        chain.plugins().any(|step| {
+    fn wanted(&self, phase: Phase) -> bool {
+        self.chain.plugins().any(|step| {
             let slot = &self.slots[step.slot];
-            let session = slot.session.as_ref();
             (!slot.failed || phase == Phase::Logging)
-                && session.is_none_or(|s| s.try_lock().map_or(true, |s| s.wants(phase)))
+                && slot.seat.ask(|s| s.wants(phase) || s.voided()).unwrap_or(true)
         })
     }
 
@@ -262,11 +259,11 @@ impl Exchange {
             loop {
                 let part = whole.split_to(whole.len().min(wire::LIMIT_PIECE));
                 let extra = Extra { piece: Some((&part, last && whole.is_empty())), stats: false };
-                let changes = match self.run(step, Phase::ResponseBodyFilter, extra).await {
-                    Ok(Some(Outcome::Next(changes))) => Some(changes),
-                    Ok(Some(Outcome::End(changes))) => {
+                let changed = match self.run(step, Phase::ResponseBodyFilter, extra).await {
+                    Ok(Some(Outcome::Next)) => self.changes.body.take(),
+                    Ok(Some(Outcome::End)) => {
                         ended = true;
-                        Some(changes)
+                        self.changes.body.take()
                     }
                     Ok(_) => None,
                     Err(failure) => match self.pass(step, Phase::ResponseBodyFilter, failure) {
@@ -274,7 +271,7 @@ impl Exchange {
                         Some(failure) => return Err(failure),
                     },
                 };
-                let filtered = changes.and_then(|c| c.body).unwrap_or(part);
+                let filtered = changed.unwrap_or(part);
                 if whole.is_empty() && out.is_empty() {
                     piece = filtered;
                     break;
@@ -330,7 +327,7 @@ impl Exchange {
             }
         }
         drop(pump);
-        drop(handler);
+        handler.leave(&mut self);
         self.log().await;
     }
 
@@ -346,7 +343,7 @@ impl Exchange {
         for step in chain.plugins() {
             let extra = Extra { piece: None, stats: true };
             match self.run(step, Phase::Logging, extra).await {
-                Ok(Some(Outcome::End(_))) => break,
+                Ok(Some(Outcome::End)) => break,
                 Ok(_) => {}
                 Err(failure) => {
                     self.pass(step, Phase::Logging, failure);

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use super::exchange::Exchange;
 use crate::body::Tail;
 
-/// Holds an exchange while its request phase runs; if that is dropped, the client left.
+/// Holds an exchange until its response goes out; if it is dropped before, the client left.
 pub(super) struct Guard {
     exchange: Option<Exchange>,
 }
@@ -20,8 +20,14 @@ impl Guard {
         self.exchange.as_mut().expect("taken once, at the end")
     }
 
+    /// The exchange, for a task that goes on with it.
     pub(super) fn take(mut self) -> Exchange {
         self.exchange.take().expect("taken once, at the end")
+    }
+
+    /// Nothing more is to be run for this request.
+    pub(super) fn done(mut self) {
+        self.exchange = None;
     }
 }
 
@@ -29,7 +35,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.error = Some("the client left".into());
-            let started = exchange.slots.iter().any(|s| s.session.is_some());
+            let started = exchange.slots.iter().any(|slot| slot.lane.is_some());
             if let (true, Ok(runtime)) = (started, Handle::try_current()) {
                 exchange.chain.tasks.clone().spawn_on(exchange.log(), &runtime);
             }

@@ -3,6 +3,7 @@
 //! In: frames from sessions.  Out: frames of the worker, each in the inbox of the invocation it belongs to.
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
+mod buffer;
 mod flood;
 mod reactor;
 mod registry;
@@ -11,7 +12,6 @@ mod table;
 mod tests;
 mod writer;
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,11 +20,13 @@ use std::time::{Duration, Instant};
 
 use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
-use tokio::sync::{Notify, Semaphore};
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
 
 pub(crate) use registry::Registry;
 pub(crate) use table::Inbound;
 
+use buffer::Buffer;
 use table::{Delivery, Table};
 use writer::Writer;
 
@@ -73,7 +75,7 @@ impl std::fmt::Display for Fault {
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) plugin: Arc<str>,
-    pub(crate) entries: HashMap<String, u16>,
+    pub(crate) entries: FxHashMap<String, u16>,
     pub(crate) minor: u16,
 }
 
@@ -82,13 +84,14 @@ pub(crate) struct Identity {
 pub(crate) struct Lane {
     pub(crate) identity: Identity,
     pub(crate) counters: Counters,
-    credits: Semaphore,
+    /// An invocation ended while somebody waited for a credit.
+    freed: Notify,
     /// Bytes of bodies the worker has staged for commits to come.
     staged: AtomicU64,
     waiting: AtomicU64,
     table: Mutex<Table>,
     writer: Mutex<Writer>,
-    up: Mutex<Consumer<MappedRing>>,
+    up: Mutex<Up>,
     waker: WorkerWaker,
     /// N of either ring.
     slots: u32,
@@ -102,6 +105,13 @@ pub(crate) struct Lane {
     watch_nudge: Notify,
     fault: OnceLock<Fault>,
     faulted: Notify,
+}
+
+/// The host's reading end, with the place where payloads go.
+#[derive(Debug)]
+struct Up {
+    ring: Consumer<MappedRing>,
+    buffer: Buffer,
 }
 
 /// Bytes one worker may have staged at a time, over all its handlers.
@@ -125,13 +135,13 @@ impl Lane {
         let lane = Arc::new(Self {
             identity,
             counters: Counters::default(),
-            credits: Semaphore::new(credits as usize),
+            freed: Notify::new(),
             staged: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             table: Mutex::new(Table::new(credits, window)),
             writer: Mutex::new(Writer::new(end.down, backlog_max(credits, window))),
             slots,
-            up: Mutex::new(end.up),
+            up: Mutex::new(Up { ring: end.up, buffer: Buffer::default() }),
             waker: end.waker,
             spin,
             disarmed: AtomicBool::new(false),
@@ -145,11 +155,6 @@ impl Lane {
         Ok(lane)
     }
 
-    /// A new session's id.
-    pub(crate) fn open_session(&self) -> u32 {
-        self.table().open_session()
-    }
-
     /// Forgets a session on this side; `tell` the worker unless it closed it itself.
     pub(crate) fn close_session(&self, sid: u32, tell: bool) {
         self.table().close_session(sid);
@@ -158,42 +163,50 @@ impl Lane {
         }
     }
 
-    /// Waits for a credit, at most a second and `budget`, and opens an invocation.
+    /// Waits for a credit, at most a second and `budget`, and opens an invocation; with `sid` 0 in a new session, whose
+    /// id it returns as well.
     pub(crate) async fn begin(
         &self,
         sid: u32,
         phase: u8,
         budget: Duration,
-    ) -> Result<Token, Failure> {
-        self.credit(budget).await?;
-        let token = self.table().begin(sid, phase);
-        let Some(token) = token else {
-            self.credits.add_permits(1);
-            return Err(self.failure());
+    ) -> Result<(Token, u32), Failure> {
+        // Whoever came first gets the next credit.
+        let free = self.waiting.load(Ordering::Relaxed) == 0;
+        let begun = if free { self.table().begin(sid, phase) } else { None };
+        let begun = match begun {
+            Some(begun) => begun,
+            None => self.wait_to_begin(sid, phase, budget).await?,
         };
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
-        Ok(token)
+        Ok(begun)
     }
 
-    async fn credit(&self, budget: Duration) -> Result<(), Failure> {
-        if let Ok(permit) = self.credits.try_acquire() {
-            permit.forget();
-            return Ok(());
-        }
+    async fn wait_to_begin(
+        &self,
+        sid: u32,
+        phase: u8,
+        budget: Duration,
+    ) -> Result<(Token, u32), Failure> {
         let place = Place(&self.waiting);
-        if place.0.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+        if place.0.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
             return Err(Failure::Busy);
         }
-        let permit = tokio::time::timeout(budget.min(CREDIT_WAIT), self.credits.acquire()).await;
-        drop(place);
-        match permit {
-            Ok(Ok(permit)) => {
-                permit.forget();
-                Ok(())
+        let credit = async {
+            loop {
+                // Registered before the look, so that an end in between is not missed.
+                let mut freed = std::pin::pin!(self.freed.notified());
+                freed.as_mut().enable();
+                if self.fault.get().is_some() {
+                    return Err(self.failure());
+                }
+                if let Some(begun) = self.table().begin(sid, phase) {
+                    return Ok(begun);
+                }
+                freed.await;
             }
-            Ok(Err(_)) => Err(self.failure()),
-            Err(_) => Err(Failure::Busy),
-        }
+        };
+        tokio::time::timeout(budget.min(CREDIT_WAIT), credit).await.unwrap_or(Err(Failure::Busy))
     }
 
     /// Ends an invocation and gives its credit back.
@@ -203,7 +216,9 @@ impl Lane {
             table.end(token, answered);
             table.stuck()
         };
-        self.credits.add_permits(1);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_one();
+        }
         if let Some(n) = stuck {
             self.report(Fault::Stuck(n));
         }
@@ -222,10 +237,28 @@ impl Lane {
     /// Publishes a frame down; what does not fit waits its turn.
     pub(crate) fn send(&self, frame: &Frame, payload: &[u8]) {
         let sent = lock(&self.writer).send(frame, payload, &self.waker);
+        self.sent(sent);
+    }
+
+    fn sent(&self, sent: Result<(), Violation>) {
         match sent {
             Ok(()) => self.watch(),
             Err(v) => self.report(Fault::Violation(v)),
         }
+    }
+
+    /// As [`Self::send`], with a payload of at most `wire::LIMIT_RECORD` bytes that `write` appends.
+    ///
+    /// # Errors
+    /// Those of `write`; nothing is sent then.
+    pub(crate) fn send_record<E>(
+        &self,
+        frame: &Frame,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sent = lock(&self.writer).send_record(frame, write, &self.waker)?;
+        self.sent(sent);
+        Ok(())
     }
 
     /// Sends a piece of DATA down; the caller has asked [`Self::window_left`].
@@ -277,10 +310,9 @@ impl Lane {
         }
         let start = Instant::now();
         let Ok(mut up) = self.up.try_lock() else { return };
-        let mut payload = Vec::new();
         loop {
             for _ in 0..64 {
-                match self.take_one(&mut up, &mut payload) {
+                match self.take_one(&mut up).map(|taken| taken.is_some()) {
                     Ok(true) if self.table().peek(token) => return self.rearm_later(),
                     Ok(true) => {}
                     Ok(false) => std::hint::spin_loop(),
@@ -301,7 +333,7 @@ impl Lane {
             && !self.disarmed.load(Ordering::Relaxed)
             && let Ok(mut up) = self.up.try_lock()
         {
-            up.disarm();
+            up.ring.disarm();
             self.rearm_later();
         }
     }
@@ -313,19 +345,18 @@ impl Lane {
         }
     }
 
-    /// Takes one frame, if there is one, and delivers it.
-    fn take_one(
-        &self,
-        up: &mut Consumer<MappedRing>,
-        payload: &mut Vec<u8>,
-    ) -> Result<bool, Violation> {
-        let Some(frame) = up.pop(payload)? else { return Ok(false) };
+    /// Takes one frame, if there is one, and delivers it; returns how many bytes came with it.
+    fn take_one(&self, up: &mut Up) -> Result<Option<usize>, Violation> {
+        let Up { ring, buffer } = up;
+        let Some(frame) = ring.pop_into(|frame| buffer.place(frame))? else { return Ok(None) };
+        let payload = buffer.take(&frame);
+        let bytes = payload.len();
         self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
         if matches!(frame.kind, wire::KIND_PONG | wire::KIND_GOAWAY) {
             self.table().unasked(Instant::now())?;
-            return Ok(true);
+            return Ok(Some(bytes));
         }
-        let delivery = self.table().deliver(frame, payload, Instant::now())?;
+        let delivery = self.table().deliver(frame, payload, Instant::now)?;
         match delivery {
             Delivery::Delivered(Some(waker)) => waker.wake(),
             Delivery::Delivered(None) => {}
@@ -333,7 +364,7 @@ impl Lane {
                 self.counters.late.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Ok(true)
+        Ok(Some(bytes))
     }
 
     /// Has the reactor watch that the worker takes what was sent.
@@ -386,20 +417,19 @@ impl Lane {
 
     /// The process is gone: takes what it had published, then fails everything that waits.
     pub(crate) fn die(&self, how: Fault) {
-        let mut payload = Vec::new();
         if !matches!(self.fault.get(), Some(Fault::Violation(_))) {
             let mut up = lock(&self.up);
             // A child it left behind may still write: one ring's worth, not for as long as there is something.
             for _ in 0..self.slots {
-                if !matches!(self.take_one(&mut up, &mut payload), Ok(true)) {
+                if !matches!(self.take_one(&mut up), Ok(Some(_))) {
                     break;
                 }
             }
         }
         self.report(how);
-        self.credits.close();
         let wakers = self.table().die();
         wakers.into_iter().for_each(std::task::Waker::wake);
+        self.freed.notify_waiters();
         self.nudge.notify_one();
         self.watch_nudge.notify_one();
     }

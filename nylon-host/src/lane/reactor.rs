@@ -35,13 +35,12 @@ pub(super) fn start(lane: &Arc<Lane>, host_bell: OwnedFd) -> io::Result<()> {
 }
 
 async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
-    let mut payload = Vec::new();
     let mut wakes = 0u32;
     let mut storm = Flood::new("wakes without a frame");
     let mut rung = false;
     while lane.fault.get().is_none() {
         let before = lane.counters.frames_up.load(Ordering::Relaxed);
-        let turned = turn(&lane, &mut payload);
+        let turned = turn(&lane);
         if lane.counters.frames_up.load(Ordering::Relaxed) != before {
             storm.useful();
         } else if std::mem::take(&mut rung)
@@ -83,35 +82,33 @@ enum Turn {
 }
 
 /// Drains up to the budget, makes room both ways, and arms the lane when it is empty.
-fn turn(lane: &Lane, payload: &mut Vec<u8>) -> Result<Turn, Violation> {
+fn turn(lane: &Lane) -> Result<Turn, Violation> {
     let mut up = lock(&lane.up);
     let mut bytes = 0;
     for _ in 0..TURN_FRAMES {
-        if !lane.take_one(&mut up, payload)? {
-            break;
-        }
-        bytes += payload.len();
+        let Some(taken) = lane.take_one(&mut up)? else { break };
+        bytes += taken;
         if bytes >= TURN_BYTES {
             break;
         }
     }
-    ring_space(lane, &mut up);
+    ring_space(lane, &mut up.ring);
     {
         let mut writer = lock(&lane.writer);
         if writer.waits() {
             writer.flush(&lane.waker)?;
         }
     }
-    if up.published()? {
+    if up.ring.published()? {
         return Ok(Turn::More);
     }
     if lane.disarmed.swap(false, Ordering::Relaxed) {
         return Ok(Turn::Polled);
     }
-    match up.arm()? {
+    match up.ring.arm()? {
         Armed::Ready => Ok(Turn::More),
         Armed::Sleep(_) => {
-            ring_space(lane, &mut up);
+            ring_space(lane, &mut up.ring);
             Ok(Turn::Asleep)
         }
     }

@@ -3,12 +3,14 @@
 //! The token of a frame is only ever a claim. A slot of this table says what was truly issued: generation, session,
 //! phase, and how many bytes may be on their way in either direction.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use nylon_protocol::check::{self, Issued, Verdict, Window};
 use nylon_protocol::{Frame, Token, Violation, wire};
+use rustc_hash::FxHashSet;
 
 use super::flood::Flood;
 
@@ -16,7 +18,7 @@ use super::flood::Flood;
 #[derive(Debug)]
 pub(crate) struct Inbound {
     pub(crate) frame: Frame,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: Bytes,
 }
 
 #[derive(Debug)]
@@ -44,15 +46,23 @@ impl Slot {
         Self { issued, finished: false, calls: 0, up, down, inbox, queued: 0, waker: None }
     }
 
+    /// The same slot for another invocation: its inbox keeps its room, if it is small.
+    fn renew(&mut self, issued: Issued, window: u32) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.clear();
+        inbox.shrink_to(INBOX_KEPT);
+        *self = Self { inbox, ..Self::new(issued, window) };
+    }
+
     /// Queues a frame, within what an invocation may have waiting while its task waits for a client.
-    fn push(&mut self, frame: Frame, payload: &[u8]) -> Result<(), Violation> {
+    fn push(&mut self, frame: Frame, payload: Bytes) -> Result<(), Violation> {
         if frame.kind != wire::KIND_DATA {
             self.queued += payload.len();
         }
         if self.inbox.len() >= INBOX_FRAMES || self.queued > INBOX_BYTES {
             return Err(Violation::Budget("frames of one invocation"));
         }
-        self.inbox.push_back(Inbound { frame, payload: payload.to_vec() });
+        self.inbox.push_back(Inbound { frame, payload });
         Ok(())
     }
 }
@@ -71,7 +81,7 @@ pub(crate) enum Delivery {
 pub(crate) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    sids: HashSet<u32>,
+    sids: FxHashSet<u32>,
     last_sid: u32,
     window: u32,
     /// Cancelled invocations whose one final frame is still to come.
@@ -92,6 +102,8 @@ const CALLS_MAX: usize = 1024;
 const DUPLICATES_PER_MINUTE: u32 = 100;
 /// Frames one invocation may have waiting. DATA is joined and CALLs are counted, so an honest one stays far below.
 const INBOX_FRAMES: usize = 4096;
+/// Frames an inbox keeps room for between invocations.
+const INBOX_KEPT: usize = 4;
 /// Bytes of records one invocation may have waiting: a commit and a final frame, and room to spare.
 const INBOX_BYTES: usize = 4 * wire::LIMIT_RECORD;
 /// DATA frames are joined in an inbox up to this many bytes, so that a flood of tiny ones costs no memory.
@@ -102,7 +114,7 @@ impl Table {
         Self {
             slots: (0..credits).map(|_| Slot::new(NEVER, window)).collect(),
             free: (0..credits).rev().collect(),
-            sids: HashSet::new(),
+            sids: FxHashSet::default(),
             last_sid: 0,
             window,
             unanswered: Vec::new(),
@@ -114,7 +126,7 @@ impl Table {
     }
 
     /// A session id no open session of this lane has, `1 ..= i32::MAX`.
-    pub(crate) fn open_session(&mut self) -> u32 {
+    fn open_session(&mut self) -> u32 {
         loop {
             self.last_sid =
                 if self.last_sid >= i32::MAX.unsigned_abs() { 1 } else { self.last_sid + 1 };
@@ -132,16 +144,18 @@ impl Table {
         self.sids.len()
     }
 
-    /// Opens an invocation; `None` when all slots are in use or the worker is gone.
-    pub(crate) fn begin(&mut self, sid: u32, phase: u8) -> Option<Token> {
+    /// Opens an invocation in session `sid`, 0 for a new one; returns the session as well. `None` when all slots are in
+    /// use or the worker is gone.
+    pub(crate) fn begin(&mut self, sid: u32, phase: u8) -> Option<(Token, u32)> {
         if self.dead {
             return None;
         }
         let idx = self.free.pop()?;
+        let sid = if sid == 0 { self.open_session() } else { sid };
         let slot = &mut self.slots[idx as usize];
         let generation = slot.issued.generation.checked_add(1).unwrap_or(1);
-        *slot = Slot::new(Issued { generation, live: true, sid, phase }, self.window);
-        Some(Token { idx, generation })
+        slot.renew(Issued { generation, live: true, sid, phase }, self.window);
+        Some((Token { idx, generation }, sid))
     }
 
     /// Ends an invocation. `answered`: its final frame has come; otherwise one late frame is expected.
@@ -149,7 +163,8 @@ impl Table {
         let Some(slot) = self.current(token) else { return };
         slot.issued.live = false;
         slot.waker = None;
-        slot.inbox = VecDeque::new();
+        slot.inbox.clear();
+        slot.inbox.shrink_to(INBOX_KEPT);
         // Its final frame may have come in the very moment it was cancelled: then none is to come.
         let answered = answered || slot.finished;
         self.free.push(token.idx);
@@ -222,15 +237,15 @@ impl Table {
     pub(crate) fn deliver(
         &mut self,
         frame: Frame,
-        payload: &[u8],
-        now: Instant,
+        payload: Bytes,
+        now: impl Fn() -> Instant,
     ) -> Result<Delivery, Violation> {
         let slot = self.slots.get_mut(frame.call_idx as usize);
         let issued = slot.as_ref().map(|slot| slot.issued);
         let (Verdict::Current, Some(slot @ Slot { finished: false, .. })) =
             (check::check_token(&frame, issued)?, slot)
         else {
-            return self.late(&frame, now);
+            return self.late(&frame, now());
         };
         self.flood.useful();
         match frame.kind {
@@ -242,15 +257,17 @@ impl Table {
                     && last.frame.method == frame.method
                     && last.payload.len() + payload.len() <= JOIN_UP_TO
                 {
-                    last.payload.extend_from_slice(payload);
+                    let mut joined = BytesMut::from(std::mem::take(&mut last.payload));
+                    joined.extend_from_slice(&payload);
+                    last.payload = joined.freeze();
                     last.frame.flags = frame.flags;
                     return Ok(Delivery::Delivered(slot.waker.take()));
                 }
             }
             wire::KIND_WINDOW => {
-                let freed = slot.down.on_total(check::window_total(payload)?)?;
+                let freed = slot.down.on_total(check::window_total(&payload)?)?;
                 if freed == 0 {
-                    self.flood.useless(now)?;
+                    self.flood.useless(now())?;
                     return Ok(Delivery::Delivered(None));
                 }
                 if slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW) {

@@ -11,8 +11,7 @@ fn table() -> Table {
 }
 
 fn open(table: &mut Table) -> (Token, u32) {
-    let sid = table.open_session();
-    (table.begin(sid, wire::PHASE_REQUEST_FILTER).expect("a free slot"), sid)
+    table.begin(0, wire::PHASE_REQUEST_FILTER).expect("a free slot")
 }
 
 fn frame(kind: u8, (token, sid): (Token, u32), len: usize) -> Frame {
@@ -21,7 +20,7 @@ fn frame(kind: u8, (token, sid): (Token, u32), len: usize) -> Frame {
 }
 
 fn give(table: &mut Table, frame: Frame, payload: &[u8]) -> Result<bool, Violation> {
-    let delivery = table.deliver(frame, payload, Instant::now())?;
+    let delivery = table.deliver(frame, Bytes::copy_from_slice(payload), Instant::now)?;
     Ok(matches!(delivery, Delivery::Delivered(_)))
 }
 
@@ -105,7 +104,8 @@ fn duplicates_have_a_budget_by_the_minute() {
     let open = open(&mut table);
     assert_eq!(reply(&mut table, open), Ok(true));
     let start = Instant::now();
-    let mut again = |at| table.deliver(frame(wire::KIND_REPLY, open, 0), &[], at).map(drop);
+    let mut again =
+        |at| table.deliver(frame(wire::KIND_REPLY, open, 0), Bytes::new(), || at).map(drop);
     for _ in 0..DUPLICATES_PER_MINUTE {
         assert_eq!(again(start), Ok(()));
     }
@@ -259,9 +259,8 @@ fn session_ids_wrap_and_skip_live_ones() {
 #[test]
 fn generations_wrap_past_zero() {
     let mut table = table();
-    let sid = table.open_session();
     table.slots[0].issued.generation = u32::MAX;
-    let token = table.begin(sid, 1).expect("a free slot");
+    let (token, sid) = table.begin(0, 1).expect("a free slot");
     assert_eq!(token, Token { idx: 0, generation: 1 });
     let old = Token { generation: u32::MAX, ..token };
     assert!(reply(&mut table, (token, sid)).is_ok());
@@ -272,13 +271,12 @@ fn generations_wrap_past_zero() {
 fn credits_come_back_once() {
     let mut table = table();
     let open: Vec<_> = (0..8).map(|_| open(&mut table)).collect();
-    let sid = table.open_session();
-    assert_eq!(table.begin(sid, 1), None, "all in use");
+    assert_eq!(table.begin(0, 1), None, "all in use");
     for (token, _) in &open {
         table.end(*token, true);
         table.end(*token, true);
     }
     assert_eq!((table.in_flight(), table.free.len()), (0, 8));
     table.die();
-    assert_eq!(table.begin(sid, 1), None, "the worker is gone");
+    assert_eq!(table.begin(0, 1), None, "the worker is gone");
 }

@@ -17,12 +17,14 @@ pub(crate) struct Writer {
     waiting: usize,
     limit: usize,
     sent: u64,
+    /// Where a record is written before it goes into the ring.
+    scratch: Vec<u8>,
 }
 
 impl Writer {
     /// At most `limit` bytes wait for room.
     pub(crate) fn new(down: Producer<MappedRing>, limit: usize) -> Self {
-        Self { down, backlog: VecDeque::new(), waiting: 0, limit, sent: 0 }
+        Self { down, backlog: VecDeque::new(), waiting: 0, limit, sent: 0, scratch: Vec::new() }
     }
 
     /// Publishes `frame` and wakes the worker if it sleeps, or queues the frame behind those that wait for room.
@@ -53,6 +55,24 @@ impl Writer {
         }
         self.backlog.push_back((*frame, payload.to_vec()));
         self.flush(waker)
+    }
+
+    /// As [`Self::send`], with a payload that `write` appends.
+    ///
+    /// # Errors
+    /// Those of `write`; nothing is sent then.
+    pub(crate) fn send_record<E>(
+        &mut self,
+        frame: &Frame,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        waker: &WorkerWaker,
+    ) -> Result<Result<(), Violation>, E> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let written = write(&mut scratch);
+        let sent = written.map(|()| self.send(frame, &scratch, waker));
+        self.scratch = scratch;
+        sent
     }
 
     /// Publishes what waits, as far as there is room; announces that we wait for the rest.

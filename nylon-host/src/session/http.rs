@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use nylon_protocol::record::{Fault, Mutation, Op};
 use nylon_protocol::{Violation, wire};
 
@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
 /// What a handler wants changed: one mutation record, applied whole or not at all.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
-    mutation: Vec<u8>,
+    mutation: Bytes,
     /// A response body that came ahead of the record.
     pub staged_response: Option<Bytes>,
     /// A request body that came ahead of the record.
@@ -39,6 +39,11 @@ impl Commit {
     pub(crate) fn ops(&self) -> impl Iterator<Item = Op<'_>> {
         // Checked before in `Machine::commit`; an empty record has no entries.
         Mutation::parse(&self.mutation).ok().into_iter().flatten()
+    }
+
+    /// `part` of an entry, without a copy.
+    pub(crate) fn share(&self, part: &[u8]) -> Bytes {
+        if part.is_empty() { Bytes::new() } else { self.mutation.slice_ref(part) }
     }
 }
 
@@ -91,8 +96,8 @@ pub(crate) struct Machine {
     phase: Phase,
     streaming: bool,
     staged_max: usize,
-    staged_response: Option<Vec<u8>>,
-    staged_request: Option<Vec<u8>>,
+    staged_response: Option<BytesMut>,
+    staged_request: Option<BytesMut>,
     clock: Stopwatch,
 }
 
@@ -117,6 +122,11 @@ impl Machine {
         self.clock.deadline()
     }
 
+    /// The time it has left, ms: before anything came, its budget.
+    pub(crate) fn left_ms(&self) -> u32 {
+        u32::try_from(self.clock.left.as_millis()).unwrap_or(u32::MAX)
+    }
+
     /// The host works for the handler from now on: its time stands still.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.clock.pause(now);
@@ -128,10 +138,12 @@ impl Machine {
     }
 
     /// What a frame of the worker, already known to be this invocation's, means.
-    pub(crate) fn on_frame(&mut self, inbound: Inbound, now: Instant) -> Action {
+    ///
+    /// `now` is asked only where it matters: a final frame that has come is never late.
+    pub(crate) fn on_frame(&mut self, inbound: Inbound, now: impl Fn() -> Instant) -> Action {
         let Inbound { frame, payload } = inbound;
         let last = matches!(frame.kind, wire::KIND_REPLY | wire::KIND_ERROR);
-        if !last && self.deadline().is_some_and(|at| at <= now) {
+        if !last && self.deadline().is_some_and(|at| at <= now()) {
             // Whoever always has one more frame would never be late.
             return Action::Late;
         }
@@ -141,14 +153,14 @@ impl Machine {
                 Ok(fault) => Action::Finish(Err(failure(&fault)), PhaseSet::default()),
                 Err(v) => Action::Violation(v),
             },
-            wire::KIND_CALL => self.on_call(frame.status, frame.method, payload, now),
-            wire::KIND_DATA => self.on_data(frame.method, payload, now),
+            wire::KIND_CALL => self.on_call(frame.status, frame.method, payload, now()),
+            wire::KIND_DATA => self.on_data(frame.method, payload, now()),
             wire::KIND_WINDOW => Action::Event(Event::Room),
             other => Action::Violation(Violation::Kind(other)),
         }
     }
 
-    fn on_final(&mut self, method: u32, wants: u32, payload: Vec<u8>) -> Action {
+    fn on_final(&mut self, method: u32, wants: u32, payload: Bytes) -> Action {
         let verdict = match method {
             wire::METHOD_NEXT => Verdict::Next,
             wire::METHOD_END => Verdict::End,
@@ -166,7 +178,7 @@ impl Machine {
         }
     }
 
-    fn on_call(&mut self, number: u32, method: u32, payload: Vec<u8>, now: Instant) -> Action {
+    fn on_call(&mut self, number: u32, method: u32, payload: Bytes, now: Instant) -> Action {
         let call = HostCall { number, method };
         match method {
             wire::METHOD_SET_RESPONSE_STREAM_HEADER => {
@@ -192,34 +204,38 @@ impl Machine {
         }
     }
 
-    fn on_data(&mut self, method: u32, payload: Vec<u8>, now: Instant) -> Action {
+    fn on_data(&mut self, method: u32, payload: Bytes, now: Instant) -> Action {
         let staged = match method {
             wire::METHOD_SET_RESPONSE_STREAM_DATA if self.streaming => {
                 self.clock = Stopwatch::start(STREAM_IDLE, now);
-                return Action::Event(Event::StreamPiece(payload.into()));
+                return Action::Event(Event::StreamPiece(payload));
             }
             wire::METHOD_SET_RESPONSE_FULL_BODY => &mut self.staged_response,
             wire::METHOD_SET_REQUEST_BODY => &mut self.staged_request,
             _ => return Action::Abort(Failure::Refused("stream data before Stream()".into())),
         };
-        let body = staged.get_or_insert_default();
-        if body.len() + payload.len() > self.staged_max {
+        let bytes = payload.len();
+        if staged.as_ref().map_or(0, BytesMut::len) + bytes > self.staged_max {
             let why = format!("a body over {} bytes", self.staged_max);
             return Action::Abort(Failure::Refused(why));
         }
-        body.extend_from_slice(&payload);
-        Action::Staged(method, payload.len())
+        match staged {
+            // Not copied: it has its buffer to itself.
+            None => *staged = Some(payload.into()),
+            Some(body) => body.extend_from_slice(&payload),
+        }
+        Action::Staged(method, bytes)
     }
 
     /// A record that is sound, with the bodies that came ahead of it.
-    fn commit(&mut self, mutation: Vec<u8>) -> Result<Commit, Violation> {
+    fn commit(&mut self, mutation: Bytes) -> Result<Commit, Violation> {
         if !mutation.is_empty() {
             Mutation::parse(&mutation)?;
         }
         Ok(Commit {
             mutation,
-            staged_response: self.staged_response.take().map(Bytes::from),
-            staged_request: self.staged_request.take().map(Bytes::from),
+            staged_response: self.staged_response.take().map(BytesMut::freeze),
+            staged_request: self.staged_request.take().map(BytesMut::freeze),
         })
     }
 }

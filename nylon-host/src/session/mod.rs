@@ -9,6 +9,7 @@ mod phase;
 mod tests;
 
 use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -23,41 +24,6 @@ pub(crate) use phase::{Phase, PhaseSet};
 use crate::error::Failure;
 use crate::lane::{Fault, Lane};
 use http::{Action, Machine};
-
-/// Where a session's request record is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Record<'a> {
-    /// These are its bytes.
-    Bytes(&'a [u8]),
-    /// The open session of this id in the same worker has it.
-    Of(u32),
-}
-
-/// The item's payload in a step.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum PayloadPart<'a> {
-    /// There is none.
-    None,
-    /// JSON bytes.
-    Json(&'a [u8]),
-    /// The constant of this index, which the worker got in Hello.
-    Id(u32),
-}
-
-/// What belongs to one step.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Step<'a> {
-    pub(crate) record: Record<'a>,
-    pub(crate) payload: PayloadPart<'a>,
-    /// An encoded response head.
-    pub(crate) head: Option<&'a [u8]>,
-    /// A body piece, and whether it is the last.
-    pub(crate) piece: Option<(&'a [u8], bool)>,
-    /// Bytes sent, duration in ms, error text.
-    pub(crate) stats: Option<(u64, u64, &'a str)>,
-    /// Whether this phase will run in this session again (SPEC.md 5.4).
-    pub(crate) keep: bool,
-}
 
 /// One request in one entry of one worker. Closed on both sides when dropped.
 #[derive(Debug)]
@@ -79,20 +45,11 @@ impl Session {
     pub(crate) fn new(lane: Arc<Lane>, entry: &str) -> Result<Self, Failure> {
         let index = lane.identity.entries.get(entry).copied();
         let entry = index.ok_or_else(|| Failure::UnknownEntry(entry.to_owned()))?;
-        let sid = lane.open_session();
-        let staged_max = wire::LIMIT_STAGED;
-        Ok(Self {
-            lane,
-            entry,
-            sid,
-            opened: false,
-            closed: false,
-            wants: PhaseSet::ALL,
-            staged_max,
-        })
+        let (wants, staged_max) = (PhaseSet::ALL, wire::LIMIT_STAGED);
+        Ok(Self { lane, entry, sid: 0, opened: false, closed: false, wants, staged_max })
     }
 
-    /// The session's id, 1 ..= `i32::MAX`.
+    /// The session's id, 1 ..= `i32::MAX`; 0 before its first phase.
     pub(crate) fn sid(&self) -> u32 {
         self.sid
     }
@@ -100,6 +57,11 @@ impl Session {
     /// Whether the worker has to be told of `phase`.
     pub(crate) fn wants(&self, phase: Phase) -> bool {
         !self.closed && self.wants.has(phase)
+    }
+
+    /// Whether it has ended in order: nothing more is to be run in it or instead of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.closed && self.wants.is_empty()
     }
 
     /// Whether it was given up before its end: what is still to be run needs another.
@@ -120,6 +82,9 @@ impl Session {
     fn close(&mut self, tell: bool) {
         if !self.closed {
             self.closed = true;
+            if self.sid == 0 {
+                return;
+            }
             self.lane.close_session(self.sid, tell && self.opened);
         }
     }
@@ -131,50 +96,135 @@ impl Drop for Session {
     }
 }
 
+/// A session, by whoever runs a phase in it.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// Nobody else has it.
+    Own(Session),
+    /// Another task runs phases in it as well, in turns.
+    Shared(OwnedMutexGuard<Session>),
+}
+
+impl Deref for Held {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        match self {
+            Self::Own(session) => session,
+            Self::Shared(session) => session,
+        }
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Session {
+        match self {
+            Self::Own(session) => session,
+            Self::Shared(session) => session,
+        }
+    }
+}
+
+/// How far an invocation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has a credit; its worker knows nothing of it.
+    Begun,
+    /// The worker has its step.
+    Running,
+    /// Its final frame came, or it was cancelled.
+    Ended,
+}
+
 /// One run of a handler. Dropped before its end, it is cancelled and its session closed.
 #[derive(Debug)]
 pub(crate) struct Invocation {
-    session: OwnedMutexGuard<Session>,
+    /// Given back by [`Self::into_session`] alone.
+    session: Option<Held>,
     token: Token,
     phase: Phase,
     machine: Machine,
     /// Bytes it has staged, which count against its worker while it lives.
     staged: u64,
-    ended: bool,
+    stage: Stage,
 }
 
 impl Invocation {
-    /// Sends `phase` with its step to the worker. `budget` is the time the handler has.
+    /// Waits for a credit to run `phase`. `budget` is the time the handler has from [`Self::send`] on.
     ///
     /// # Errors
-    /// A [`Failure`] when no credit could be had or the step is too large.
+    /// A [`Failure`] when no credit could be had.
     pub(crate) async fn begin(
-        mut session: OwnedMutexGuard<Session>,
+        mut session: Held,
         phase: Phase,
         budget: Duration,
-        step: &Step<'_>,
     ) -> Result<Self, Failure> {
-        let lane = session.lane.clone();
-        let token = lane.begin(session.sid, phase.id(), budget).await?;
-        let millis = u32::try_from(budget.as_millis()).unwrap_or(u32::MAX);
-        let mut frame = Frame::of(wire::KIND_CALL, token, session.sid, phase.id()).status(millis);
-        if !session.opened {
+        let (token, sid) = session.lane.begin(session.sid, phase.id(), budget).await?;
+        session.sid = sid;
+        let machine = Machine::new(phase, budget, session.staged_max, Instant::now());
+        Ok(Self { session: Some(session), token, phase, machine, staged: 0, stage: Stage::Begun })
+    }
+
+    /// Whether the session opens with this phase: its step carries the request.
+    pub(crate) fn opens(&self) -> bool {
+        !self.session().opened
+    }
+
+    /// The lane of its session.
+    pub(crate) fn lane(&self) -> &Arc<Lane> {
+        &self.session().lane
+    }
+
+    /// Sends the step to the worker, once. `write` writes its sections from the request on; `keep`: this phase will run
+    /// in this session again (SPEC.md 5.4).
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when the step is larger than a record may be.
+    pub(crate) fn send(
+        &mut self,
+        keep: bool,
+        write: impl FnOnce(&mut StepWriter<'_>),
+    ) -> Result<(), Failure> {
+        let (opens, entry) = (self.opens(), self.session().entry);
+        let mut frame = self.frame(wire::KIND_CALL).status(self.machine.left_ms());
+        if opens {
             frame = frame.flags(wire::FLAG_OPEN);
         }
-        if step.keep {
+        if keep {
             frame = frame.flags(wire::FLAG_KEEP);
         }
-        let mut record = Vec::with_capacity(1024);
-        if write_step(&mut record, (!session.opened).then_some(session.entry), step).is_err() {
-            lane.end(token, true);
-            return Err(Failure::Refused("the request is too large for a plugin".into()));
-        }
-        session.opened = true;
-        let machine = Machine::new(phase, budget, session.staged_max, Instant::now());
-        let this = Self { session, token, phase, machine, staged: 0, ended: false };
+        let lane = self.lane();
         lane.hush();
-        lane.send(&frame, &record);
-        Ok(this)
+        let sent = lane.send_record(&frame, |record| {
+            let mut writer = StepWriter::new(record);
+            if opens {
+                writer.entry(entry);
+            }
+            write(&mut writer);
+            writer.finish()
+        });
+        sent.map_err(|_| Failure::Refused("the request is too large for a plugin".into()))?;
+        self.stage = Stage::Running;
+        self.session_mut().opened = true;
+        Ok(())
+    }
+
+    /// The session of an invocation that has ended, to run other phases in; `None` when others have it as well.
+    pub(crate) fn into_session(mut self) -> Option<Session> {
+        debug_assert_eq!(self.stage, Stage::Ended, "its session is in use");
+        self.lane().unstage(self.staged);
+        match self.session.take() {
+            Some(Held::Own(session)) => Some(session),
+            _ => None,
+        }
+    }
+
+    fn session(&self) -> &Session {
+        self.session.as_ref().expect("until it is given back")
+    }
+
+    fn session_mut(&mut self) -> &mut Session {
+        self.session.as_mut().expect("until it is given back")
     }
 
     /// What the handler does next. After [`Event::Done`] or an error nothing follows.
@@ -184,7 +234,7 @@ impl Invocation {
     pub(crate) async fn next(&mut self) -> Result<Event, Failure> {
         loop {
             let inbound = self.inbound().await?;
-            match self.machine.on_frame(inbound, Instant::now()) {
+            match self.machine.on_frame(inbound, Instant::now) {
                 Action::Event(event) => return Ok(event),
                 Action::Finish(result, wants) => {
                     self.finish(wants, result.is_ok());
@@ -197,7 +247,7 @@ impl Invocation {
                 }
                 Action::Staged(method, bytes) => {
                     self.staged += bytes as u64;
-                    if !self.session.lane.stage(bytes as u64) {
+                    if !self.lane().stage(bytes as u64) {
                         self.cancel(wire::CANCEL_SHUTDOWN);
                         return Err(Failure::Busy);
                     }
@@ -210,7 +260,7 @@ impl Invocation {
                     return Err(failure);
                 }
                 Action::Violation(violation) => {
-                    self.session.lane.report(Fault::Violation(violation));
+                    self.lane().report(Fault::Violation(violation));
                     self.cancel(wire::CANCEL_SHUTDOWN);
                     return Err(Failure::Crashed(format!("protocol violation: {violation}")));
                 }
@@ -219,9 +269,9 @@ impl Invocation {
     }
 
     async fn inbound(&mut self) -> Result<crate::lane::Inbound, Failure> {
-        let lane = self.session.lane.clone();
-        lane.spin(self.token);
-        let frame = poll_fn(|cx| lane.poll_next(self.token, cx));
+        let (lane, token) = (self.lane().clone(), self.token);
+        lane.spin(token);
+        let frame = poll_fn(|cx| lane.poll_next(token, cx));
         let result = match self.machine.deadline() {
             None => frame.await,
             Some(at) => match tokio::time::timeout_at(at.into(), frame).await {
@@ -233,7 +283,7 @@ impl Invocation {
     }
 
     fn late(&mut self) -> Failure {
-        self.session.lane.counters.deadlines.fetch_add(1, Ordering::Relaxed);
+        self.lane().counters.deadlines.fetch_add(1, Ordering::Relaxed);
         self.cancel(wire::CANCEL_DEADLINE);
         Failure::Late
     }
@@ -251,8 +301,8 @@ impl Invocation {
     /// Answers a call in one frame; `bytes` is at most 64 KiB.
     pub(crate) fn reply(&mut self, call: &HostCall, bytes: &[u8]) {
         let frame = self.frame(wire::KIND_REPLY).method(call.method).status(call.number);
-        self.session.lane.answered_call(self.token);
-        self.session.lane.send(&frame, bytes);
+        self.lane().answered_call(self.token);
+        self.lane().send(&frame, bytes);
     }
 
     /// Answers a call by an error, `code` one of `wire::ERROR_*`.
@@ -260,24 +310,24 @@ impl Invocation {
         let frame = self.frame(wire::KIND_ERROR).method(call.method).status(call.number);
         let mut payload = Vec::new();
         write_fault(&mut payload, code, text);
-        self.session.lane.answered_call(self.token);
-        self.session.lane.send(&frame, &payload);
+        self.lane().answered_call(self.token);
+        self.lane().send(&frame, &payload);
     }
 
     /// Bytes of body the worker takes now.
     pub(crate) fn room(&self) -> usize {
-        self.session.lane.window_left(self.token).min(wire::LIMIT_DATA)
+        self.lane().window_left(self.token).min(wire::LIMIT_DATA)
     }
 
     /// Sends a piece of the body a call asked for, at most [`Self::room`] bytes.
     pub(crate) fn send_piece(&mut self, call: &HostCall, piece: &[u8], last: bool) {
         let mut frame = self.frame(wire::KIND_DATA).method(call.method).status(call.number);
         if last {
-            self.session.lane.answered_call(self.token);
+            self.lane().answered_call(self.token);
         } else {
             frame = frame.flags(wire::FLAG_MORE);
         }
-        self.session.lane.send_data(self.token, &frame, piece);
+        self.lane().send_data(self.token, &frame, piece);
     }
 
     /// A piece of the streamed response was handed on.
@@ -287,78 +337,47 @@ impl Invocation {
 
     fn give_back_as(&mut self, method: u32, bytes: usize) {
         let frame = self.frame(wire::KIND_WINDOW).method(method);
-        self.session.lane.give_back(self.token, &frame, bytes);
+        self.lane().give_back(self.token, &frame, bytes);
     }
 
     /// Voids the run and closes the session; `reason` is one of `wire::CANCEL_*`.
     pub(crate) fn cancel(&mut self, reason: u32) {
-        if self.ended {
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended);
+        if stage == Stage::Ended {
             return;
         }
-        self.ended = true;
-        let frame = self.frame(wire::KIND_CANCEL).status(reason);
-        self.session.lane.send(&frame, &[]);
-        self.session.lane.end(self.token, false);
-        self.session.close(true);
+        let sent = stage == Stage::Running;
+        if sent {
+            let frame = self.frame(wire::KIND_CANCEL).status(reason);
+            self.lane().send(&frame, &[]);
+        }
+        self.lane().end(self.token, !sent);
+        self.session_mut().close(true);
     }
 
     /// The final frame came. A session whose handler failed is over, whatever its worker thinks of it.
     fn finish(&mut self, wants: PhaseSet, well: bool) {
-        self.ended = true;
-        self.session.lane.end(self.token, true);
+        self.stage = Stage::Ended;
+        self.lane().end(self.token, true);
+        let session = self.session_mut();
         if well {
-            self.session.wants = wants;
+            session.wants = wants;
         }
         if !well || wants.is_empty() {
-            self.session.close(!wants.is_empty());
+            session.close(!wants.is_empty());
         }
     }
 
     fn frame(&self, kind: u8) -> Frame {
-        Frame::of(kind, self.token, self.session.sid, self.phase.id())
+        Frame::of(kind, self.token, self.session().sid, self.phase.id())
     }
 }
 
 impl Drop for Invocation {
     fn drop(&mut self) {
-        self.cancel(wire::CANCEL_CLIENT_GONE);
-        self.session.lane.unstage(self.staged);
-    }
-}
-
-fn write_step(
-    out: &mut Vec<u8>,
-    open: Option<u16>,
-    step: &Step<'_>,
-) -> Result<(), nylon_protocol::record::TooLarge> {
-    let mut writer = StepWriter::new(out);
-    if let Some(entry) = open {
-        writer.entry(entry);
-        match step.record {
-            Record::Bytes(bytes) => writer.request_record(bytes),
-            Record::Of(sid) => writer.request_of(sid),
-        };
-    }
-    match step.payload {
-        PayloadPart::None => {}
-        PayloadPart::Json(json) if json.len() > wire::LIMIT_PAYLOAD_INLINE => {
-            writer.payload_call();
-        }
-        PayloadPart::Json(json) => {
-            writer.payload(json);
-        }
-        PayloadPart::Id(id) => {
-            writer.payload_id(id);
+        if self.session.is_some() {
+            self.cancel(wire::CANCEL_CLIENT_GONE);
+            self.lane().unstage(self.staged);
         }
     }
-    if let Some(head) = step.head {
-        writer.response_record(head);
-    }
-    if let Some((bytes, last)) = step.piece {
-        writer.piece(bytes, last);
-    }
-    if let Some((bytes, duration, error)) = step.stats {
-        writer.stats(bytes, duration, error);
-    }
-    writer.finish()
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use nylon_protocol::record::{MutationWriter, Op, Value, write_fault};
 use nylon_protocol::{Frame, Violation, wire};
 
@@ -42,8 +43,8 @@ impl Peer {
     }
 
     fn frame(&mut self, frame: Frame, payload: &[u8]) -> Action {
-        let payload = payload.to_vec();
-        self.machine.on_frame(Inbound { frame, payload }, self.now)
+        let (payload, now) = (Bytes::copy_from_slice(payload), self.now);
+        self.machine.on_frame(Inbound { frame, payload }, || now)
     }
 
     fn reply(&mut self, method: u32, payload: &[u8]) -> Action {

@@ -1,5 +1,6 @@
 //! The reading end: peek → copy → check → release.
 
+use bytes::BytesMut;
 use nylon_protocol::check::{self, FrameContext, Side};
 use nylon_protocol::{Frame, Violation, wire};
 
@@ -79,7 +80,19 @@ impl<M: Memory> Consumer<M> {
     ///
     /// # Errors
     /// The rule that was broken. The ring is not to be read after that.
-    pub fn pop(&mut self, payload: &mut Vec<u8>) -> Result<Option<Frame>, Violation> {
+    pub fn pop(&mut self, payload: &mut BytesMut) -> Result<Option<Frame>, Violation> {
+        payload.clear();
+        self.pop_into(|_| payload)
+    }
+
+    /// As [`Self::pop`]; `place` says, knowing the frame, which buffer its payload is appended to.
+    ///
+    /// # Errors
+    /// As [`Self::pop`].
+    pub fn pop_into<'b>(
+        &mut self,
+        place: impl FnOnce(&Frame) -> &'b mut BytesMut,
+    ) -> Result<Option<Frame>, Violation> {
         if !self.published()? {
             return Ok(None);
         }
@@ -87,9 +100,9 @@ impl<M: Memory> Consumer<M> {
         let arena = self.ring.arena();
         let context = FrameContext { arena, apos: self.apos, host_calls: self.host_calls };
         check::check_frame(&frame, self.from, &context)?;
-        payload.clear();
+        let payload = place(&frame);
         if frame.has(wire::FLAG_INLINE) {
-            frame.inline_into(payload);
+            frame.inline_parts().into_iter().for_each(|part| payload.extend_from_slice(part));
         } else {
             self.ring.get_bytes(frame.arena_pos & (arena - 1), frame.len, payload);
         }

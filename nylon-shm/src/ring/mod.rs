@@ -19,6 +19,7 @@ mod producer;
 pub use consumer::{Armed, Consumer};
 pub use producer::{Producer, PushError};
 
+use bytes::BytesMut;
 use nylon_protocol::Frame;
 
 use crate::sync::{AtomicU32, AtomicU64};
@@ -53,5 +54,5 @@ pub trait Memory {
     /// Writes `bytes` into the arena at `at`, `at + bytes.len() <= A`.
     fn put_bytes(&self, at: u64, bytes: &[u8]);
     /// Appends a copy of `len` arena bytes from `at` to `out`, `at + len <= A`.
-    fn get_bytes(&self, at: u64, len: u32, out: &mut Vec<u8>);
+    fn get_bytes(&self, at: u64, len: u32, out: &mut BytesMut);
 }

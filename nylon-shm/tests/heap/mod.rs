@@ -6,6 +6,7 @@
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use nylon_protocol::check::Side;
 use nylon_protocol::{Frame, Token, wire};
 use nylon_shm::sync::{AtomicU32, AtomicU64};
@@ -183,7 +184,7 @@ impl Memory for Heap {
         assert!(at + bytes.len() as u64 <= self.arena);
         self.producer.write(self.arena_at(at), bytes);
     }
-    fn get_bytes(&self, at: u64, len: u32, out: &mut Vec<u8>) {
+    fn get_bytes(&self, at: u64, len: u32, out: &mut BytesMut) {
         assert!(at + u64::from(len) <= self.arena);
         let start = out.len();
         out.resize(start + len as usize, 0);

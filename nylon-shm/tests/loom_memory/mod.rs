@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use nylon_protocol::check::Side;
@@ -120,7 +121,7 @@ impl Memory for Ring {
         }
         assert!(usize::try_from(at).unwrap() + bytes.len() <= self.0.arena.len() * LINE);
     }
-    fn get_bytes(&self, at: u64, len: u32, out: &mut Vec<u8>) {
+    fn get_bytes(&self, at: u64, len: u32, out: &mut BytesMut) {
         let (first, end) = (usize::try_from(at).unwrap(), out.len() + len as usize);
         assert!(first + len as usize <= self.0.arena.len() * LINE);
         for line in &self.0.arena[first / LINE..] {
@@ -156,7 +157,7 @@ pub(crate) fn push(producer: &mut Producer<Ring>, n: u32, len: usize) -> bool {
 
 /// Pops a frame, which has to be frame `n`; whether there was one.
 pub(crate) fn pop(consumer: &mut Consumer<Ring>, n: u32, len: usize) -> bool {
-    let mut bytes = Vec::new();
+    let mut bytes = BytesMut::new();
     let Some(found) = consumer.pop(&mut bytes).expect("no violation") else { return false };
     assert_eq!(found.status, n, "frames in order");
     assert_eq!(bytes, payload(n, len), "its own payload");

@@ -103,8 +103,7 @@ pub(crate) fn of_frame(frame: &Frame) -> Value {
     put("len", frame.len.into());
     put("status", frame.status.into());
     if frame.has(wire::FLAG_INLINE) && frame.len > 0 {
-        let mut payload = Vec::new();
-        frame.inline_into(&mut payload);
+        let payload = frame.inline_parts().concat();
         value["inline"] = json!({ "hex": hex(&payload) });
     }
     value

@@ -100,13 +100,12 @@ impl Ring {
         }
         let ctx = FrameContext { arena, apos: self.capos, host_calls: true };
         check_frame(&frame, self.writer, &ctx)?;
-        let mut payload = Vec::new();
-        if frame.has(wire::FLAG_INLINE) {
-            frame.inline_into(&mut payload);
+        let payload = if frame.has(wire::FLAG_INLINE) {
+            frame.inline_parts().concat()
         } else {
             let at = self.arena(frame.arena_pos);
-            payload.extend_from_slice(&self.producer[at..at + frame.len as usize]);
-        }
+            self.producer[at..at + frame.len as usize].to_vec()
+        };
         self.cpos += 1;
         self.capos = next_apos(&frame, &ctx);
         let quarter = u64::from(slots / 4);
