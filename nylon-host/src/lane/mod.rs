@@ -13,7 +13,7 @@ mod tests;
 mod writer;
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub(crate) use table::Inbound;
 
 use buffer::Buffer;
 use table::{Delivery, Table};
-use writer::Writer;
+use writer::{Sent, Writer};
 
 use crate::error::Failure;
 
@@ -84,6 +84,8 @@ pub(crate) struct Identity {
 pub(crate) struct Lane {
     pub(crate) identity: Identity,
     pub(crate) counters: Counters,
+    /// Invocations without their final frame.
+    flying: AtomicUsize,
     /// An invocation ended while somebody waited for a credit.
     freed: Notify,
     /// Bytes of bodies the worker has staged for commits to come.
@@ -99,6 +101,8 @@ pub(crate) struct Lane {
     spin: Duration,
     /// Set while a polling caller keeps the lane disarmed.
     disarmed: AtomicBool,
+    /// Frames were published and the worker is to be rung at the end of the turn.
+    owed: Notify,
     /// Wakes the reactor: to flush, to watch progress, to arm again.
     nudge: Notify,
     watching: AtomicBool,
@@ -135,6 +139,7 @@ impl Lane {
         let lane = Arc::new(Self {
             identity,
             counters: Counters::default(),
+            flying: AtomicUsize::new(0),
             freed: Notify::new(),
             staged: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -145,6 +150,7 @@ impl Lane {
             waker: end.waker,
             spin,
             disarmed: AtomicBool::new(false),
+            owed: Notify::new(),
             nudge: Notify::new(),
             watching: AtomicBool::new(false),
             watch_nudge: Notify::new(),
@@ -179,6 +185,7 @@ impl Lane {
             None => self.wait_to_begin(sid, phase, budget).await?,
         };
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        self.flying.fetch_add(1, Ordering::Relaxed);
         Ok(begun)
     }
 
@@ -211,6 +218,7 @@ impl Lane {
 
     /// Ends an invocation and gives its credit back.
     pub(crate) fn end(&self, token: Token, answered: bool) {
+        self.flying.fetch_sub(1, Ordering::Relaxed);
         let stuck = {
             let mut table = self.table();
             table.end(token, answered);
@@ -236,13 +244,22 @@ impl Lane {
 
     /// Publishes a frame down; what does not fit waits its turn.
     pub(crate) fn send(&self, frame: &Frame, payload: &[u8]) {
-        let sent = lock(&self.writer).send(frame, payload, &self.waker);
+        let sent = lock(&self.writer).send(frame, payload, self.is_alone(), &self.waker);
         self.sent(sent);
     }
 
-    fn sent(&self, sent: Result<(), Violation>) {
+    /// Whether nobody else is likely to send in this turn.
+    fn is_alone(&self) -> bool {
+        self.flying.load(Ordering::Relaxed) <= 1
+    }
+
+    fn sent(&self, sent: Result<Sent, Violation>) {
         match sent {
-            Ok(()) => self.watch(),
+            Ok(Sent::Told) => self.watch(),
+            Ok(Sent::Owed) => {
+                self.watch();
+                self.owed.notify_one();
+            }
             Err(v) => self.report(Fault::Violation(v)),
         }
     }
@@ -256,7 +273,7 @@ impl Lane {
         frame: &Frame,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sent = lock(&self.writer).send_record(frame, write, &self.waker)?;
+        let sent = lock(&self.writer).send_record(frame, write, self.is_alone(), &self.waker)?;
         self.sent(sent);
         Ok(())
     }
@@ -386,7 +403,7 @@ impl Lane {
 
     /// Invocations without their final frame.
     pub(crate) fn in_flight(&self) -> usize {
-        self.table().in_flight()
+        self.flying.load(Ordering::Relaxed)
     }
 
     /// One of the worker's own statistics, never trusted.
@@ -432,6 +449,7 @@ impl Lane {
         self.freed.notify_waiters();
         self.nudge.notify_one();
         self.watch_nudge.notify_one();
+        self.owed.notify_one();
     }
 
     /// Why calls on this lane fail.

@@ -31,6 +31,7 @@ pub(super) fn start(lane: &Arc<Lane>, host_bell: OwnedFd) -> io::Result<()> {
     let bell = readiness::watch(host_bell, Interest::READABLE)?;
     tokio::spawn(run(lane.clone(), bell));
     tokio::spawn(watch(lane.clone()));
+    tokio::spawn(ring(lane.clone()));
     Ok(())
 }
 
@@ -69,6 +70,16 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
             }
             Err(v) => return lane.report(Fault::Violation(v)),
         }
+    }
+}
+
+/// Rings the worker once for all that a turn of the runtime has sent it: after this task was woken, tasks that are
+/// ready run first.
+async fn ring(lane: Arc<Lane>) {
+    while lane.fault.get().is_none() {
+        lane.owed.notified().await;
+        tokio::task::yield_now().await;
+        lock(&lane.writer).ring(&lane.waker);
     }
 }
 

@@ -179,10 +179,6 @@ impl Table {
         (unanswered > self.slots.len() / 2).then_some(unanswered)
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
     /// Next frame for `token`; registers `waker` when there is none.
     pub(crate) fn take(&mut self, token: Token, waker: &Waker) -> Option<Inbound> {
         let slot = self.current(token)?;

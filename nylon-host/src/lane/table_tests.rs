@@ -276,7 +276,7 @@ fn credits_come_back_once() {
         table.end(*token, true);
         table.end(*token, true);
     }
-    assert_eq!((table.in_flight(), table.free.len()), (0, 8));
+    assert_eq!(table.free.len(), 8);
     table.die();
     assert_eq!(table.begin(0, 1), None, "the worker is gone");
 }

@@ -1,9 +1,24 @@
 //! The host's writing end of a lane: one short lock, never held over an await.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use nylon_protocol::{Frame, Violation, wire};
 use nylon_shm::{MappedRing, Producer, PushError, WorkerWaker};
+
+/// Most frames published before the worker is rung, whatever else the turn brings.
+const BATCH_FRAMES: u32 = 32;
+/// The longest a published frame waits for the end of the turn.
+const BATCH_AGE: Duration = Duration::from_micros(50);
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The worker knows, or will be told with the frames before it.
+    Told,
+    /// It is the first of a batch: [`Writer::ring`] is owed at the end of the turn.
+    Owed,
+}
 
 /// Frames down to one worker.
 ///
@@ -17,6 +32,9 @@ pub(crate) struct Writer {
     waiting: usize,
     limit: usize,
     sent: u64,
+    /// Frames published for which the worker was not rung yet, and when the first of them was.
+    unrung: u32,
+    unrung_since: Option<Instant>,
     /// Where a record is written before it goes into the ring.
     scratch: Vec<u8>,
 }
@@ -24,22 +42,32 @@ pub(crate) struct Writer {
 impl Writer {
     /// At most `limit` bytes wait for room.
     pub(crate) fn new(down: Producer<MappedRing>, limit: usize) -> Self {
-        Self { down, backlog: VecDeque::new(), waiting: 0, limit, sent: 0, scratch: Vec::new() }
+        Self {
+            down,
+            backlog: VecDeque::new(),
+            waiting: 0,
+            limit,
+            sent: 0,
+            unrung: 0,
+            unrung_since: None,
+            scratch: Vec::new(),
+        }
     }
 
-    /// Publishes `frame` and wakes the worker if it sleeps, or queues the frame behind those that wait for room.
+    /// Publishes `frame`, or queues it behind those that wait for room. The worker is rung if it sleeps: now, if this
+    /// frame is `alone`, else once for all frames of a turn.
     pub(crate) fn send(
         &mut self,
         frame: &Frame,
         payload: &[u8],
+        alone: bool,
         waker: &WorkerWaker,
-    ) -> Result<(), Violation> {
+    ) -> Result<Sent, Violation> {
         if self.backlog.is_empty() {
             match self.down.push(frame, payload) {
                 Ok(()) => {
                     self.sent += 1;
-                    self.ring(waker);
-                    return Ok(());
+                    return Ok(self.batch(alone, waker));
                 }
                 Err(PushError::Full) => {}
                 Err(PushError::Peer(v)) => return Err(v),
@@ -54,7 +82,26 @@ impl Writer {
             return Err(Violation::Budget("frames it does not take"));
         }
         self.backlog.push_back((*frame, payload.to_vec()));
-        self.flush(waker)
+        self.flush(waker)?;
+        Ok(Sent::Told)
+    }
+
+    /// Rings for the frame just published, or leaves that to the end of the turn.
+    fn batch(&mut self, alone: bool, waker: &WorkerWaker) -> Sent {
+        if alone || self.unrung + 1 >= BATCH_FRAMES {
+            self.ring(waker);
+            return Sent::Told;
+        }
+        self.unrung += 1;
+        match self.unrung_since {
+            None => {
+                self.unrung_since = Some(Instant::now());
+                return Sent::Owed;
+            }
+            Some(since) if since.elapsed() > BATCH_AGE => self.ring(waker),
+            Some(_) => {}
+        }
+        Sent::Told
     }
 
     /// As [`Self::send`], with a payload that `write` appends.
@@ -65,12 +112,13 @@ impl Writer {
         &mut self,
         frame: &Frame,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        alone: bool,
         waker: &WorkerWaker,
-    ) -> Result<Result<(), Violation>, E> {
+    ) -> Result<Result<Sent, Violation>, E> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         let written = write(&mut scratch);
-        let sent = written.map(|()| self.send(frame, &scratch, waker));
+        let sent = written.map(|()| self.send(frame, &scratch, alone, waker));
         self.scratch = scratch;
         sent
     }
@@ -118,7 +166,9 @@ impl Writer {
         self.sent
     }
 
-    fn ring(&mut self, waker: &WorkerWaker) {
+    /// Wakes the worker if it sleeps and something was published.
+    pub(crate) fn ring(&mut self, waker: &WorkerWaker) {
+        (self.unrung, self.unrung_since) = (0, None);
         if self.down.must_ring()
             && let Err(e) = waker.ring()
         {
