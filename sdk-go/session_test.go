@@ -29,7 +29,7 @@ func TestZeroRoundTrips(t *testing.T) {
 		res.SetHeader("x-seen", "1")
 		ctx.Next()
 	}))
-	var w wire.StepWriter
+	w := wire.StepWriter{NameIDs: true}
 	w.Entry(0)
 	w.Request(&wire.RequestFields{
 		Method: "GET", Path: "/p", Query: "a=1", Host: "h", ClientIP: "1.2.3.4", Port: 8080, TLS: true, TimestampMs: 5, Bytes: 7,
@@ -82,7 +82,7 @@ func TestUnknownNames(t *testing.T) {
 	if final := open(t, l.Host, 7, "/"); final.Fault == nil || final.Fault.Code != wire.ErrorUnknownEntry {
 		t.Fatalf("%+v", final)
 	}
-	var w wire.StepWriter
+	w := wire.StepWriter{NameIDs: true}
 	w.Entry(0)
 	w.RequestOf(1 << 30)
 	rec, _ := w.Finish()
@@ -109,7 +109,7 @@ func TestRequestOf(t *testing.T) {
 	if final.Wants != 1<<wire.PhaseRequestFilter|1<<wire.PhaseLogging {
 		t.Fatalf("wants %b", final.Wants)
 	}
-	var w wire.StepWriter
+	w := wire.StepWriter{NameIDs: true}
 	w.Entry(0)
 	w.RequestOf(first)
 	rec, _ := w.Finish()
@@ -150,7 +150,7 @@ func TestInboxKeepsOrder(t *testing.T) {
 	sid := testhost.NewSid()
 	var all []*testhost.Invocation
 	for i := range wire.LimitInbox {
-		var w wire.StepWriter
+		w := wire.StepWriter{NameIDs: true}
 		if i == 0 {
 			w.Entry(0)
 			w.Request(&wire.RequestFields{Method: "GET", Path: "/"})

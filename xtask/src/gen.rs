@@ -22,6 +22,8 @@ struct Group {
     name: String,
     ty: String,
     frozen: bool,
+    /// Its docs are strings, to be found by id and by text.
+    table: bool,
     doc: String,
     entries: Vec<Entry>,
 }
@@ -93,8 +95,16 @@ fn group(name: &str, value: &Value) -> Result<Group> {
         let value = u64::try_from(n).map_err(|e| format!("group.{name}.{key}: {e}"))?;
         entries.push(Entry { key: key.clone(), value, doc: doc.to_owned() });
     }
-    let frozen = table.get("frozen").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Group { name: name.to_owned(), ty: text("type"), frozen, doc: text("doc"), entries })
+    let is = |key: &str| table.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let (frozen, table) = (is("frozen"), is("table"));
+    if table
+        && !entries.iter().zip(1..).all(|(e, id)| e.value == id && e.key == e.doc.replace('-', "_"))
+    {
+        return Err(format!(
+            "group.{name}: a table counts from 1, and its keys follow from its strings"
+        ));
+    }
+    Ok(Group { name: name.to_owned(), ty: text("type"), frozen, table, doc: text("doc"), entries })
 }
 
 /// FNV-1a64 of the canonical text of the frozen groups (SPEC.md 1.4).
@@ -137,8 +147,30 @@ fn rust(wire: &Wire) -> String {
             let doc = doc.replace('[', "\\[").replace(']', "\\]");
             let _ = writeln!(out, "/// {doc}\npub const {name}: {} = {};", g.ty, e.value);
         }
+        if g.table {
+            rust_table(&mut out, g);
+        }
     }
     out
+}
+
+/// The strings of a group by id, and the ids by string.
+fn rust_table(out: &mut String, g: &Group) {
+    let (upper, n) = (g.name.to_uppercase(), g.entries.len());
+    let _ = writeln!(out, "/// `{upper}_*` by id - 1.\npub static {upper}S: [&str; {n}] = [");
+    for e in &g.entries {
+        let _ = writeln!(out, "    \"{}\",", e.doc);
+    }
+    let _ = writeln!(
+        out,
+        "];\n/// The `{upper}_*` of a string, 0 when there is none.\n\
+         pub fn {}_id(string: &[u8]) -> {} {{\n    match string {{",
+        g.name, g.ty
+    );
+    for e in &g.entries {
+        let _ = writeln!(out, "        b\"{}\" => {upper}_{},", e.doc, e.key.to_uppercase());
+    }
+    out.push_str("        _ => 0,\n    }\n}\n");
 }
 
 fn go(wire: &Wire) -> String {
@@ -175,8 +207,34 @@ fn go(wire: &Wire) -> String {
             };
         }
         out.push_str(")\n");
+        if g.table {
+            go_table(&mut out, g, ty);
+        }
     }
     out
+}
+
+/// The strings of a group by id, and the ids by string.
+fn go_table(out: &mut String, g: &Group, ty: &str) {
+    let name = camel(&g.name);
+    let _ = writeln!(
+        out,
+        "\n// {}s has {name}* by id.\nvar {}s = [...][]byte{{\n\tnil,",
+        g.name, g.name
+    );
+    for e in &g.entries {
+        let _ = writeln!(out, "\t[]byte(\"{}\"),", e.doc);
+    }
+    let _ = writeln!(
+        out,
+        "}}\n\n// {}ID is the {name}* of a string, 0 when there is none.\n\
+         func {}ID(s string) {ty} {{\n\tswitch s {{",
+        g.name, g.name
+    );
+    for e in &g.entries {
+        let _ = writeln!(out, "\tcase \"{}\":\n\t\treturn {name}{}", e.doc, camel(&e.key));
+    }
+    out.push_str("\t}\n\treturn 0\n}\n");
 }
 
 fn c(wire: &Wire) -> String {
@@ -198,6 +256,12 @@ fn c(wire: &Wire) -> String {
             } else {
                 writeln!(out, "#define {name} {} /* {} */", e.value, e.doc)
             };
+        }
+        if g.table {
+            let name = g.name.to_uppercase();
+            let strings: Vec<String> = g.entries.iter().map(|e| format!("\"{}\"", e.doc)).collect();
+            let _ = writeln!(out, "/* NYLON_{name}_* by id - 1, as an initialiser. */");
+            let _ = writeln!(out, "#define NYLON_{name}S {{ \\\n  {} }}", strings.join(", \\\n  "));
         }
     }
     out.push_str("\n#endif\n");

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, StatusCode, Uri, Version};
-use nylon_protocol::record::{RequestFields, write_head, write_request};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
+use nylon_protocol::record::{Names, RequestFields, write_head, write_request};
 use nylon_protocol::wire;
 use tokio::sync::Mutex;
 
@@ -58,6 +58,7 @@ pub(crate) struct Exchange {
     pub(super) started: Instant,
     pub(super) slots: Vec<Slot>,
     record: Vec<u8>,
+    record_names: Names,
     revision: u32,
     /// Changes of the response made before there was one, in order.
     pub(super) draft: Vec<HeadOp>,
@@ -96,6 +97,7 @@ impl Exchange {
             started: Instant::now(),
             parts,
             record: Vec::new(),
+            record_names: Names::default(),
             revision: 1,
             draft: Vec::new(),
             draft_body: None,
@@ -130,14 +132,16 @@ impl Exchange {
         self.slots[slot].revision = self.revision;
     }
 
-    /// Encodes the request record, once per version of the request.
+    /// Encodes the request record, once per version of the request and way of writing names.
     ///
     /// # Errors
     /// [`Failure::Refused`] when the head is larger than a record may be.
-    pub(super) fn encode(&mut self) -> Result<(), Failure> {
-        if !self.record.is_empty() {
+    pub(super) fn encode(&mut self, names: Names) -> Result<(), Failure> {
+        if !self.record.is_empty() && self.record_names == names {
             return Ok(());
         }
+        self.record.clear();
+        self.record_names = names;
         let parts = &self.parts;
         let bytes = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
         let fields = RequestFields {
@@ -158,10 +162,10 @@ impl Exchange {
             host: self.host.as_bytes(),
             client_ip: self.client_ip.as_bytes(),
             request_id: self.request_id.as_bytes(),
-            headers: pairs(&parts.headers).into_iter(),
+            headers: Pairs::of(&parts.headers),
             params: self.params.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())),
         };
-        write_request(&mut self.record, &fields)
+        write_request(&mut self.record, fields, names)
             .map_err(|_| Failure::Refused("the request head is too large for a plugin".into()))
     }
 
@@ -246,7 +250,7 @@ impl Exchange {
     }
 
     /// The response head a plugin sees in `phase`: the real one, or what was drafted for it.
-    pub(super) fn head(&self, phase: Phase) -> Option<Vec<u8>> {
+    pub(super) fn head(&self, phase: Phase, names: Names) -> Option<Vec<u8>> {
         let early = matches!(phase, Phase::RequestFilter | Phase::RequestBodyFilter);
         if early && self.draft.is_empty() && self.draft_body.is_none() {
             return None;
@@ -254,11 +258,10 @@ impl Exchange {
         let mut out = Vec::with_capacity(512);
         let flags = if self.draft_body.is_some() { wire::HEAD_BODY } else { 0 };
         let mut write = |status: StatusCode, headers: &HeaderMap| {
-            let all = pairs(headers);
-            if write_head(&mut out, status.as_u16(), flags, all.iter().copied()).is_err() {
-                out.clear();
-                let some = up_to(all, HEAD_SHOWN);
-                let _ = write_head(&mut out, status.as_u16(), flags, some.into_iter());
+            let status = status.as_u16();
+            if write_head(&mut out, status, flags, Pairs::of(headers), names).is_err() {
+                let some = up_to(Pairs::of(headers), HEAD_SHOWN);
+                let _ = write_head(&mut out, status, flags, some.into_iter(), names);
             }
         };
         if early {
@@ -312,22 +315,45 @@ impl TemplateContext for Exchange {
 }
 
 /// Headers as a record takes them: names in lower case, repeated ones each by itself.
-fn pairs(headers: &HeaderMap) -> Vec<(&[u8], &[u8])> {
-    headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect()
+struct Pairs<'a> {
+    headers: http::header::Iter<'a, HeaderValue>,
+    left: usize,
 }
+
+impl<'a> Pairs<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        Self { headers: headers.iter(), left: headers.len() }
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.headers.next()?;
+        self.left -= 1;
+        Some((name.as_str().as_bytes(), value.as_bytes()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Pairs<'_> {}
 
 /// Bytes of headers a plugin sees of a response head that is larger than a record.
 const HEAD_SHOWN: usize = 32 * 1024;
 
 /// The headers that fit into `bytes`: a huge one does not hide the others.
-fn up_to<'a>(mut all: Vec<(&'a [u8], &'a [u8])>, mut bytes: usize) -> Vec<(&'a [u8], &'a [u8])> {
-    all.retain(|(name, value)| {
+fn up_to(all: Pairs<'_>, mut bytes: usize) -> Vec<(&[u8], &[u8])> {
+    all.filter(|(name, value)| {
         let cost = name.len() + value.len() + 16;
         let fits = cost <= bytes;
         bytes -= if fits { cost } else { 0 };
         fits
-    });
-    all
+    })
+    .collect()
 }
 
 /// Host without port, and the port of the URL: 0 when none, 80 or 443.

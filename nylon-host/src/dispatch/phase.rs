@@ -72,13 +72,14 @@ impl Exchange {
         if !guard.wants(phase) {
             return Ok(None);
         }
+        let names = guard.lane().identity.names;
         let fresh = !guard.holds_record();
         let holder = if fresh { self.record_holder(step.slot, guard.lane()) } else { None };
         if fresh && holder.is_none() {
-            self.encode()?;
+            self.encode(names)?;
         }
         let payload = self.payload(step);
-        let head = self.head(phase);
+        let head = self.head(phase, names);
         let error = self.error.clone().unwrap_or_default();
         let parts = Step {
             record: holder.map_or(Record::Bytes(self.record()), Record::Of),

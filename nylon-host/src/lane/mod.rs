@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use nylon_protocol::record::Names;
 use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use tokio::sync::{Notify, Semaphore};
@@ -75,6 +76,8 @@ pub(crate) struct Identity {
     pub(crate) plugin: Arc<str>,
     pub(crate) entries: HashMap<String, u16>,
     pub(crate) minor: u16,
+    /// How it takes header names.
+    pub(crate) names: Names,
 }
 
 /// The host's end of a lane to a ready worker.

@@ -2,7 +2,7 @@
 
 use super::head::Head;
 use super::request::{Request, RequestFields, write_request};
-use super::{TooLarge, write_head};
+use super::{Names, TooLarge, write_head};
 use crate::bytes::{len32, pad8, u16_at, u32_at, u64_at};
 use crate::violation::Violation;
 use crate::wire;
@@ -35,12 +35,12 @@ impl<'o> StepWriter<'o> {
     }
 
     /// The request, written in place.
-    pub fn request<'a, H, P>(&mut self, fields: &RequestFields<'a, H, P>) -> &mut Self
+    pub fn request<'a, H, P>(&mut self, fields: RequestFields<'a, H, P>, names: Names) -> &mut Self
     where
-        H: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-        P: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        H: ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+        P: ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
     {
-        self.section_with(wire::SECTION_REQUEST, |out| write_request(out, fields))
+        self.section_with(wire::SECTION_REQUEST, |out| write_request(out, fields, names))
     }
 
     /// The request, from a record written before.
@@ -73,9 +73,12 @@ impl<'o> StepWriter<'o> {
         &mut self,
         status: u16,
         flags: u32,
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        headers: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+        names: Names,
     ) -> &mut Self {
-        self.section_with(wire::SECTION_RESPONSE, |out| write_head(out, status, flags, headers))
+        self.section_with(wire::SECTION_RESPONSE, |out| {
+            write_head(out, status, flags, headers, names)
+        })
     }
 
     /// The response head, from a record written before.
@@ -210,8 +213,8 @@ impl<'a> Step<'a> {
     /// Checks the payload of a host's CALL; `open` says whether the frame has the flag OPEN.
     ///
     /// # Errors
-    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4 or 4.7.
-    pub fn parse(payload: &'a [u8], open: bool) -> Result<Self, Violation> {
+    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4, 4.7 or 4.8.
+    pub fn parse(payload: &'a [u8], open: bool, names: Names) -> Result<Self, Violation> {
         let bad = |rule| Err(Violation::Record(rule));
         let mut step = Self::default();
         let mut rest = payload;
@@ -222,7 +225,7 @@ impl<'a> Step<'a> {
                 return bad(if section.tag == last { "step-twice" } else { "step-order" });
             }
             (last, rest) = (section.tag, after);
-            step.add(&section)?;
+            step.add(&section, names)?;
         }
         match (open, step.entry, step.request) {
             (true, None, _) => bad("step-open-without-entry"),
@@ -233,7 +236,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn add(&mut self, section: &Section<'a>) -> Result<(), Violation> {
+    fn add(&mut self, section: &Section<'a>, names: Names) -> Result<(), Violation> {
         let Section { tag, aux, body } = *section;
         let length = Violation::Record("step-section-len");
         let word = || <[u8; 4]>::try_from(body).map(u32::from_le_bytes).map_err(|_| length);
@@ -243,7 +246,9 @@ impl<'a> Step<'a> {
                 empty()?;
                 self.entry = Some(aux);
             }
-            wire::SECTION_REQUEST => self.request = Some(Source::Record(Request::parse(body)?)),
+            wire::SECTION_REQUEST => {
+                self.request = Some(Source::Record(Request::parse(body, names)?))
+            }
             wire::SECTION_REQUEST_OF => {
                 let sid = word()?;
                 if self.request.replace(Source::Session(sid)).is_some() {
@@ -256,7 +261,7 @@ impl<'a> Step<'a> {
                 empty()?;
                 self.set_payload(Payload::Call)?;
             }
-            wire::SECTION_RESPONSE => self.response = Some(Head::parse(body)?),
+            wire::SECTION_RESPONSE => self.response = Some(Head::parse(body, names)?),
             wire::SECTION_PIECE => {
                 self.piece = Some(Piece { bytes: body, last: aux & wire::PIECE_LAST != 0 });
             }

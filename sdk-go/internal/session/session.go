@@ -102,7 +102,7 @@ func (s *Session) closeByHost() {
 // call starts an invocation; it opens the session first if the frame says so.
 func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 	w, open := k.w, f.Flags&wire.FlagOpen != 0
-	step, err := wire.ParseStep(l.Keep(f), open)
+	step, err := wire.ParseStep(l.Keep(f), open, w.Features&wire.FeatureHeaderNames != 0)
 	if err != nil {
 		w.Fault(err)
 		return nil, nil

@@ -37,7 +37,7 @@ func TestStepRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step, err := ParseStep(out[6:], true)
+	step, err := ParseStep(out[6:], true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestNoAllocations(t *testing.T) {
 	buf := make([]byte, 0, 4096)
 	request := testRequest()
 	per := testing.AllocsPerRun(100, func() {
-		var s StepWriter
+		s := StepWriter{NameIDs: true}
 		s.Reset(buf)
 		s.Entry(1)
 		s.Request(request)
@@ -152,9 +152,14 @@ func TestNoAllocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		step, err := ParseStep(record, true)
+		step, err := ParseStep(record, true, true)
 		if err != nil || step.Request.Headers().Len() != 3 {
 			t.Fatal(err)
+		}
+		for _, name := range []string{"host", "Host", "X-Empty"} {
+			if _, ok := step.Request.Headers().Last(name); !ok {
+				t.Fatal(name)
+			}
 		}
 		var m MutationWriter
 		m.Reset(buf)

@@ -218,6 +218,302 @@ const (
 	RequestPairs     int = 96 // pair[headers+params], 16 B each: span name, span value
 )
 
+// Header names that travel as ids (SPEC.md 4.8): 1..=47 the regular ones of RFC 7541, Appendix A, then what browsers and proxies send. Never renumbered; a longer table is another feature.
+const (
+	NameAcceptCharset            uint32 = 1  // accept-charset
+	NameAcceptEncoding           uint32 = 2  // accept-encoding
+	NameAcceptLanguage           uint32 = 3  // accept-language
+	NameAcceptRanges             uint32 = 4  // accept-ranges
+	NameAccept                   uint32 = 5  // accept
+	NameAccessControlAllowOrigin uint32 = 6  // access-control-allow-origin
+	NameAge                      uint32 = 7  // age
+	NameAllow                    uint32 = 8  // allow
+	NameAuthorization            uint32 = 9  // authorization
+	NameCacheControl             uint32 = 10 // cache-control
+	NameContentDisposition       uint32 = 11 // content-disposition
+	NameContentEncoding          uint32 = 12 // content-encoding
+	NameContentLanguage          uint32 = 13 // content-language
+	NameContentLength            uint32 = 14 // content-length
+	NameContentLocation          uint32 = 15 // content-location
+	NameContentRange             uint32 = 16 // content-range
+	NameContentType              uint32 = 17 // content-type
+	NameCookie                   uint32 = 18 // cookie
+	NameDate                     uint32 = 19 // date
+	NameEtag                     uint32 = 20 // etag
+	NameExpect                   uint32 = 21 // expect
+	NameExpires                  uint32 = 22 // expires
+	NameFrom                     uint32 = 23 // from
+	NameHost                     uint32 = 24 // host
+	NameIfMatch                  uint32 = 25 // if-match
+	NameIfModifiedSince          uint32 = 26 // if-modified-since
+	NameIfNoneMatch              uint32 = 27 // if-none-match
+	NameIfRange                  uint32 = 28 // if-range
+	NameIfUnmodifiedSince        uint32 = 29 // if-unmodified-since
+	NameLastModified             uint32 = 30 // last-modified
+	NameLink                     uint32 = 31 // link
+	NameLocation                 uint32 = 32 // location
+	NameMaxForwards              uint32 = 33 // max-forwards
+	NameProxyAuthenticate        uint32 = 34 // proxy-authenticate
+	NameProxyAuthorization       uint32 = 35 // proxy-authorization
+	NameRange                    uint32 = 36 // range
+	NameReferer                  uint32 = 37 // referer
+	NameRefresh                  uint32 = 38 // refresh
+	NameRetryAfter               uint32 = 39 // retry-after
+	NameServer                   uint32 = 40 // server
+	NameSetCookie                uint32 = 41 // set-cookie
+	NameStrictTransportSecurity  uint32 = 42 // strict-transport-security
+	NameTransferEncoding         uint32 = 43 // transfer-encoding
+	NameUserAgent                uint32 = 44 // user-agent
+	NameVary                     uint32 = 45 // vary
+	NameVia                      uint32 = 46 // via
+	NameWwwAuthenticate          uint32 = 47 // www-authenticate
+	NameConnection               uint32 = 48 // connection
+	NameDnt                      uint32 = 49 // dnt
+	NameForwarded                uint32 = 50 // forwarded
+	NameOrigin                   uint32 = 51 // origin
+	NamePragma                   uint32 = 52 // pragma
+	NamePriority                 uint32 = 53 // priority
+	NameSecChUa                  uint32 = 54 // sec-ch-ua
+	NameSecChUaMobile            uint32 = 55 // sec-ch-ua-mobile
+	NameSecChUaPlatform          uint32 = 56 // sec-ch-ua-platform
+	NameSecFetchDest             uint32 = 57 // sec-fetch-dest
+	NameSecFetchMode             uint32 = 58 // sec-fetch-mode
+	NameSecFetchSite             uint32 = 59 // sec-fetch-site
+	NameSecFetchUser             uint32 = 60 // sec-fetch-user
+	NameTe                       uint32 = 61 // te
+	NameTraceparent              uint32 = 62 // traceparent
+	NameTracestate               uint32 = 63 // tracestate
+	NameUpgradeInsecureRequests  uint32 = 64 // upgrade-insecure-requests
+	NameXForwardedFor            uint32 = 65 // x-forwarded-for
+	NameXForwardedHost           uint32 = 66 // x-forwarded-host
+	NameXForwardedProto          uint32 = 67 // x-forwarded-proto
+	NameXRealIp                  uint32 = 68 // x-real-ip
+	NameXRequestId               uint32 = 69 // x-request-id
+	NameXRequestedWith           uint32 = 70 // x-requested-with
+)
+
+// names has Name* by id.
+var names = [...][]byte{
+	nil,
+	[]byte("accept-charset"),
+	[]byte("accept-encoding"),
+	[]byte("accept-language"),
+	[]byte("accept-ranges"),
+	[]byte("accept"),
+	[]byte("access-control-allow-origin"),
+	[]byte("age"),
+	[]byte("allow"),
+	[]byte("authorization"),
+	[]byte("cache-control"),
+	[]byte("content-disposition"),
+	[]byte("content-encoding"),
+	[]byte("content-language"),
+	[]byte("content-length"),
+	[]byte("content-location"),
+	[]byte("content-range"),
+	[]byte("content-type"),
+	[]byte("cookie"),
+	[]byte("date"),
+	[]byte("etag"),
+	[]byte("expect"),
+	[]byte("expires"),
+	[]byte("from"),
+	[]byte("host"),
+	[]byte("if-match"),
+	[]byte("if-modified-since"),
+	[]byte("if-none-match"),
+	[]byte("if-range"),
+	[]byte("if-unmodified-since"),
+	[]byte("last-modified"),
+	[]byte("link"),
+	[]byte("location"),
+	[]byte("max-forwards"),
+	[]byte("proxy-authenticate"),
+	[]byte("proxy-authorization"),
+	[]byte("range"),
+	[]byte("referer"),
+	[]byte("refresh"),
+	[]byte("retry-after"),
+	[]byte("server"),
+	[]byte("set-cookie"),
+	[]byte("strict-transport-security"),
+	[]byte("transfer-encoding"),
+	[]byte("user-agent"),
+	[]byte("vary"),
+	[]byte("via"),
+	[]byte("www-authenticate"),
+	[]byte("connection"),
+	[]byte("dnt"),
+	[]byte("forwarded"),
+	[]byte("origin"),
+	[]byte("pragma"),
+	[]byte("priority"),
+	[]byte("sec-ch-ua"),
+	[]byte("sec-ch-ua-mobile"),
+	[]byte("sec-ch-ua-platform"),
+	[]byte("sec-fetch-dest"),
+	[]byte("sec-fetch-mode"),
+	[]byte("sec-fetch-site"),
+	[]byte("sec-fetch-user"),
+	[]byte("te"),
+	[]byte("traceparent"),
+	[]byte("tracestate"),
+	[]byte("upgrade-insecure-requests"),
+	[]byte("x-forwarded-for"),
+	[]byte("x-forwarded-host"),
+	[]byte("x-forwarded-proto"),
+	[]byte("x-real-ip"),
+	[]byte("x-request-id"),
+	[]byte("x-requested-with"),
+}
+
+// nameID is the Name* of a string, 0 when there is none.
+func nameID(s string) uint32 {
+	switch s {
+	case "accept-charset":
+		return NameAcceptCharset
+	case "accept-encoding":
+		return NameAcceptEncoding
+	case "accept-language":
+		return NameAcceptLanguage
+	case "accept-ranges":
+		return NameAcceptRanges
+	case "accept":
+		return NameAccept
+	case "access-control-allow-origin":
+		return NameAccessControlAllowOrigin
+	case "age":
+		return NameAge
+	case "allow":
+		return NameAllow
+	case "authorization":
+		return NameAuthorization
+	case "cache-control":
+		return NameCacheControl
+	case "content-disposition":
+		return NameContentDisposition
+	case "content-encoding":
+		return NameContentEncoding
+	case "content-language":
+		return NameContentLanguage
+	case "content-length":
+		return NameContentLength
+	case "content-location":
+		return NameContentLocation
+	case "content-range":
+		return NameContentRange
+	case "content-type":
+		return NameContentType
+	case "cookie":
+		return NameCookie
+	case "date":
+		return NameDate
+	case "etag":
+		return NameEtag
+	case "expect":
+		return NameExpect
+	case "expires":
+		return NameExpires
+	case "from":
+		return NameFrom
+	case "host":
+		return NameHost
+	case "if-match":
+		return NameIfMatch
+	case "if-modified-since":
+		return NameIfModifiedSince
+	case "if-none-match":
+		return NameIfNoneMatch
+	case "if-range":
+		return NameIfRange
+	case "if-unmodified-since":
+		return NameIfUnmodifiedSince
+	case "last-modified":
+		return NameLastModified
+	case "link":
+		return NameLink
+	case "location":
+		return NameLocation
+	case "max-forwards":
+		return NameMaxForwards
+	case "proxy-authenticate":
+		return NameProxyAuthenticate
+	case "proxy-authorization":
+		return NameProxyAuthorization
+	case "range":
+		return NameRange
+	case "referer":
+		return NameReferer
+	case "refresh":
+		return NameRefresh
+	case "retry-after":
+		return NameRetryAfter
+	case "server":
+		return NameServer
+	case "set-cookie":
+		return NameSetCookie
+	case "strict-transport-security":
+		return NameStrictTransportSecurity
+	case "transfer-encoding":
+		return NameTransferEncoding
+	case "user-agent":
+		return NameUserAgent
+	case "vary":
+		return NameVary
+	case "via":
+		return NameVia
+	case "www-authenticate":
+		return NameWwwAuthenticate
+	case "connection":
+		return NameConnection
+	case "dnt":
+		return NameDnt
+	case "forwarded":
+		return NameForwarded
+	case "origin":
+		return NameOrigin
+	case "pragma":
+		return NamePragma
+	case "priority":
+		return NamePriority
+	case "sec-ch-ua":
+		return NameSecChUa
+	case "sec-ch-ua-mobile":
+		return NameSecChUaMobile
+	case "sec-ch-ua-platform":
+		return NameSecChUaPlatform
+	case "sec-fetch-dest":
+		return NameSecFetchDest
+	case "sec-fetch-mode":
+		return NameSecFetchMode
+	case "sec-fetch-site":
+		return NameSecFetchSite
+	case "sec-fetch-user":
+		return NameSecFetchUser
+	case "te":
+		return NameTe
+	case "traceparent":
+		return NameTraceparent
+	case "tracestate":
+		return NameTracestate
+	case "upgrade-insecure-requests":
+		return NameUpgradeInsecureRequests
+	case "x-forwarded-for":
+		return NameXForwardedFor
+	case "x-forwarded-host":
+		return NameXForwardedHost
+	case "x-forwarded-proto":
+		return NameXForwardedProto
+	case "x-real-ip":
+		return NameXRealIp
+	case "x-request-id":
+		return NameXRequestId
+	case "x-requested-with":
+		return NameXRequestedWith
+	}
+	return 0
+}
+
 // flags of a request record.
 const (
 	ReqflagTls uint8 = 1 // the client connection is TLS
@@ -281,10 +577,11 @@ const (
 
 // Feature bits, offered in Hello and taken in HelloOk.
 const (
-	FeatureHostCalls         uint64 = 1 // the worker may send CALL
-	FeatureStreams           uint64 = 2 // DATA and WINDOW in both directions
-	FeatureRequestBodyFilter uint64 = 4 // phase 5 (since 1.1)
-	FeatureKnown             uint64 = 7 // all features this tree offers
+	FeatureHostCalls         uint64 = 1  // the worker may send CALL
+	FeatureStreams           uint64 = 2  // DATA and WINDOW in both directions
+	FeatureRequestBodyFilter uint64 = 4  // phase 5 (since 1.1)
+	FeatureHeaderNames       uint64 = 8  // header names of the group `name` travel as ids (since 1.1)
+	FeatureKnown             uint64 = 15 // all features this tree offers
 )
 
 // Indices into a lane's statistics (never trusted).
