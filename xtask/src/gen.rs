@@ -208,14 +208,14 @@ fn go(wire: &Wire) -> String {
         }
         out.push_str(")\n");
         if g.table {
-            go_table(&mut out, g, ty);
+            go_table(&mut out, g);
         }
     }
     out
 }
 
-/// The strings of a group by id, and the ids by string.
-fn go_table(out: &mut String, g: &Group, ty: &str) {
+/// The strings of a group by id, and what finds the id of a string.
+fn go_table(out: &mut String, g: &Group) {
     let name = camel(&g.name);
     let _ = writeln!(
         out,
@@ -225,16 +225,41 @@ fn go_table(out: &mut String, g: &Group, ty: &str) {
     for e in &g.entries {
         let _ = writeln!(out, "\t[]byte(\"{}\"),", e.doc);
     }
+    let (factor, slots) = perfect_hash(g);
     let _ = writeln!(
         out,
-        "}}\n\n// {}ID is the {name}* of a string, 0 when there is none.\n\
-         func {}ID(s string) {ty} {{\n\tswitch s {{",
-        g.name, g.name
+        "}}\n\n// {0}Slots has the {name}* of a string at {0}Slot, which no two strings share; 0 = none.\n\
+         const {0}Factor = {factor:#x}\n\nvar {0}Slots = [256]uint8{{",
+        g.name
     );
-    for e in &g.entries {
-        let _ = writeln!(out, "\tcase \"{}\":\n\t\treturn {name}{}", e.doc, camel(&e.key));
+    for row in slots.chunks(16) {
+        let row: Vec<String> = row.iter().map(u8::to_string).collect();
+        let _ = writeln!(out, "\t{},", row.join(", "));
     }
-    out.push_str("\t}\n\treturn 0\n}\n");
+    out.push_str("}\n");
+}
+
+/// A factor with which [`slot`] gives each string of a group a slot of its own, and the values by slot.
+fn perfect_hash(g: &Group) -> (u32, [u8; 256]) {
+    let mut factor = 0x9e37_79b1_u32;
+    'search: loop {
+        let mut slots = [0; 256];
+        for e in &g.entries {
+            let taken = &mut slots[slot(e.doc.as_bytes(), factor)];
+            if *taken != 0 {
+                factor = factor.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35e);
+                continue 'search;
+            }
+            *taken = u8::try_from(e.value).expect("a table has at most 255 entries");
+        }
+        return (factor, slots);
+    }
+}
+
+/// The slot of a string of two bytes or more, by its length, its first and its last two bytes: `nameSlot` in Go.
+fn slot(s: &[u8], factor: u32) -> usize {
+    let word = [s[s.len() - 1], s[s.len() - 2], s[0], s.len().to_le_bytes()[0]];
+    (u32::from_le_bytes(word).wrapping_mul(factor) >> 24) as usize
 }
 
 fn c(wire: &Wire) -> String {

@@ -22,25 +22,22 @@ func checkHeaders(record []byte, at, end, floor int, kind string, ids bool) erro
 	return nil
 }
 
-// idOf is the id of a name in any case, 0 when the table has none.
-func idOf(name string) uint32 {
-	for i := range len(name) {
-		if isUpper(name[i]) {
-			return idOfMixed(name)
-		}
-	}
-	return nameID(name)
-}
-
-func idOfMixed(name string) uint32 {
-	var lower [32]byte
-	if len(name) > len(lower) {
+// nameID is the id of a name in any case, 0 when the table has none.
+func nameID(name string) uint32 {
+	if len(name) < 2 {
 		return 0
 	}
-	for i := range len(name) {
-		lower[i] = toLower(name[i])
+	if id := nameSlots[nameSlot(name)]; len(names[id]) == len(name) && sameName(names[id], name) {
+		return uint32(id)
 	}
-	return nameID(string(lower[:len(name)]))
+	return 0
+}
+
+// nameSlot is where nameSlots has a name: by its length, its first and its last two bytes, in either case.
+func nameSlot(name string) uint8 {
+	n := len(name)
+	word := uint32(n)<<24 | uint32(name[0])<<16 | uint32(name[n-2])<<8 | uint32(name[n-1])
+	return uint8((word | 0x202020) * nameFactor >> 24)
 }
 
 // sameName says whether name, in any case, is lower, a header name as records have them: both have the same length.
@@ -56,10 +53,8 @@ func sameName(lower []byte, name string) bool {
 	return true
 }
 
-func isUpper(c byte) bool { return c-'A' < 26 }
-
 func toLower(c byte) byte {
-	if isUpper(c) {
+	if c-'A' < 26 {
 		return c | 0x20
 	}
 	return c

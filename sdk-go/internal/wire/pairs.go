@@ -28,17 +28,12 @@ func (p Pairs) Len() int { return p.n }
 // At is pair i of 0..Len, as views of the record or of the table of names.
 func (p Pairs) At(i int) (name, value []byte) {
 	at := p.at + i*pairSize
-	if v := binary.LittleEndian.Uint64(p.record[at:]); v < uint64(len(names)) {
-		name = names[v]
-	} else {
-		name = span(p.record, at)
-	}
-	return name, span(p.record, at+spanSize)
+	return nameAt(p.record, at), span(p.record, at+spanSize)
 }
 
 // Last is the value of the last pair of a name in any case.
 func (p Pairs) Last(name string) (value []byte, ok bool) {
-	id := uint64(idOf(name))
+	id := uint64(nameID(name))
 	for at := p.at + (p.n-1)*pairSize; at >= p.at; at -= pairSize {
 		v := binary.LittleEndian.Uint64(p.record[at:])
 		if v == id && id != 0 || v>>32 == uint64(len(name)) && v>>32 != 0 && sameName(span(p.record, at), name) {
@@ -51,8 +46,8 @@ func (p Pairs) Last(name string) (value []byte, ok bool) {
 // All iterates over the pairs.
 func (p Pairs) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
-		for i := range p.n {
-			if !yield(p.At(i)) {
+		for at := p.at; at < p.at+p.n*pairSize; at += pairSize {
+			if !yield(nameAt(p.record, at), span(p.record, at+spanSize)) {
 				return
 			}
 		}
@@ -64,6 +59,16 @@ func span(record []byte, at int) []byte {
 	off := binary.LittleEndian.Uint32(record[at:])
 	n := binary.LittleEndian.Uint32(record[at+4:])
 	end := off + n
+	return record[off:end:end]
+}
+
+// nameAt is the name whose checked span stands at offset at: an id has no length and is no offset (SPEC.md 4.8).
+func nameAt(record []byte, at int) []byte {
+	v := binary.LittleEndian.Uint64(record[at:])
+	if v < uint64(len(names)) {
+		return names[v]
+	}
+	off, end := uint32(v), uint32(v)+uint32(v>>32)
 	return record[off:end:end]
 }
 

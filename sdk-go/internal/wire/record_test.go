@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -177,5 +178,24 @@ func TestNoAllocations(t *testing.T) {
 	})
 	if per != 0 {
 		t.Errorf("%v allocations", per)
+	}
+}
+
+// Every name of the table is found in any case, and nothing else.
+func TestNameIDs(t *testing.T) {
+	for id, name := range names {
+		if id == 0 {
+			continue
+		}
+		for _, s := range []string{string(name), strings.ToUpper(string(name))} {
+			if found := nameID(s); found != uint32(id) {
+				t.Errorf("%s: %d, not %d", s, found, id)
+			}
+		}
+		for _, s := range []string{string(name) + "x", string(name[1:]), "\r" + string(name[1:]), string(name[:1]) + "\r" + string(name[2:])} {
+			if found := nameID(s); found != 0 && string(names[found]) != s {
+				t.Errorf("%q: %d", s, found)
+			}
+		}
 	}
 }

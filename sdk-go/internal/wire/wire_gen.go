@@ -367,151 +367,26 @@ var names = [...][]byte{
 	[]byte("x-requested-with"),
 }
 
-// nameID is the Name* of a string, 0 when there is none.
-func nameID(s string) uint32 {
-	switch s {
-	case "accept-charset":
-		return NameAcceptCharset
-	case "accept-encoding":
-		return NameAcceptEncoding
-	case "accept-language":
-		return NameAcceptLanguage
-	case "accept-ranges":
-		return NameAcceptRanges
-	case "accept":
-		return NameAccept
-	case "access-control-allow-origin":
-		return NameAccessControlAllowOrigin
-	case "age":
-		return NameAge
-	case "allow":
-		return NameAllow
-	case "authorization":
-		return NameAuthorization
-	case "cache-control":
-		return NameCacheControl
-	case "content-disposition":
-		return NameContentDisposition
-	case "content-encoding":
-		return NameContentEncoding
-	case "content-language":
-		return NameContentLanguage
-	case "content-length":
-		return NameContentLength
-	case "content-location":
-		return NameContentLocation
-	case "content-range":
-		return NameContentRange
-	case "content-type":
-		return NameContentType
-	case "cookie":
-		return NameCookie
-	case "date":
-		return NameDate
-	case "etag":
-		return NameEtag
-	case "expect":
-		return NameExpect
-	case "expires":
-		return NameExpires
-	case "from":
-		return NameFrom
-	case "host":
-		return NameHost
-	case "if-match":
-		return NameIfMatch
-	case "if-modified-since":
-		return NameIfModifiedSince
-	case "if-none-match":
-		return NameIfNoneMatch
-	case "if-range":
-		return NameIfRange
-	case "if-unmodified-since":
-		return NameIfUnmodifiedSince
-	case "last-modified":
-		return NameLastModified
-	case "link":
-		return NameLink
-	case "location":
-		return NameLocation
-	case "max-forwards":
-		return NameMaxForwards
-	case "proxy-authenticate":
-		return NameProxyAuthenticate
-	case "proxy-authorization":
-		return NameProxyAuthorization
-	case "range":
-		return NameRange
-	case "referer":
-		return NameReferer
-	case "refresh":
-		return NameRefresh
-	case "retry-after":
-		return NameRetryAfter
-	case "server":
-		return NameServer
-	case "set-cookie":
-		return NameSetCookie
-	case "strict-transport-security":
-		return NameStrictTransportSecurity
-	case "transfer-encoding":
-		return NameTransferEncoding
-	case "user-agent":
-		return NameUserAgent
-	case "vary":
-		return NameVary
-	case "via":
-		return NameVia
-	case "www-authenticate":
-		return NameWwwAuthenticate
-	case "connection":
-		return NameConnection
-	case "dnt":
-		return NameDnt
-	case "forwarded":
-		return NameForwarded
-	case "origin":
-		return NameOrigin
-	case "pragma":
-		return NamePragma
-	case "priority":
-		return NamePriority
-	case "sec-ch-ua":
-		return NameSecChUa
-	case "sec-ch-ua-mobile":
-		return NameSecChUaMobile
-	case "sec-ch-ua-platform":
-		return NameSecChUaPlatform
-	case "sec-fetch-dest":
-		return NameSecFetchDest
-	case "sec-fetch-mode":
-		return NameSecFetchMode
-	case "sec-fetch-site":
-		return NameSecFetchSite
-	case "sec-fetch-user":
-		return NameSecFetchUser
-	case "te":
-		return NameTe
-	case "traceparent":
-		return NameTraceparent
-	case "tracestate":
-		return NameTracestate
-	case "upgrade-insecure-requests":
-		return NameUpgradeInsecureRequests
-	case "x-forwarded-for":
-		return NameXForwardedFor
-	case "x-forwarded-host":
-		return NameXForwardedHost
-	case "x-forwarded-proto":
-		return NameXForwardedProto
-	case "x-real-ip":
-		return NameXRealIp
-	case "x-request-id":
-		return NameXRequestId
-	case "x-requested-with":
-		return NameXRequestedWith
-	}
-	return 0
+// nameSlots has the Name* of a string at nameSlot, which no two strings share; 0 = none.
+const nameFactor = 0x4e46eed9
+
+var nameSlots = [256]uint8{
+	54, 60, 0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 45, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 6, 0, 0,
+	0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 10, 28, 14, 0, 0, 59,
+	2, 0, 0, 0, 0, 0, 0, 27, 21, 40, 0, 48, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 65, 0, 0, 0, 0, 0, 0,
+	22, 15, 0, 0, 0, 0, 0, 0, 30, 31, 13, 50, 0, 0, 0, 0,
+	51, 0, 29, 46, 0, 0, 0, 0, 0, 0, 53, 0, 0, 18, 0, 0,
+	0, 52, 0, 67, 17, 0, 70, 7, 56, 0, 0, 0, 0, 0, 57, 0,
+	62, 0, 0, 0, 0, 0, 0, 39, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 44, 0, 0, 0, 0, 0, 0, 43, 47, 0, 0,
+	42, 0, 0, 3, 23, 0, 0, 0, 64, 0, 55, 4, 0, 0, 0, 0,
+	26, 0, 0, 0, 0, 0, 19, 0, 0, 0, 63, 0, 0, 33, 0, 41,
+	58, 24, 0, 0, 0, 0, 0, 34, 0, 0, 49, 0, 0, 69, 0, 16,
+	0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 66, 11, 0, 0, 0,
+	0, 8, 0, 0, 0, 0, 0, 12, 0, 9, 0, 0, 0, 68, 0, 32,
+	0, 0, 61, 0, 0, 38, 0, 0, 0, 0, 25, 0, 0, 35, 20, 0,
 }
 
 // flags of a request record.
