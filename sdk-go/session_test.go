@@ -129,6 +129,41 @@ func TestRequestOf(t *testing.T) {
 	}
 }
 
+// A response head that still stands is not sent again.
+func TestResponseKept(t *testing.T) {
+	var seen []string
+	see := func(r *sdk.Response) { seen = append(seen, fmt.Sprint(r.Status(), r.Headers())) }
+	l := local(t, testhost.Options{}, func(p *sdk.NylonPlugin) {
+		p.AddPhaseHandler("all", func(phase *sdk.PhaseHandler) {
+			phase.RequestFilter(func(ctx *sdk.PhaseRequestFilter) { ctx.Next() })
+			phase.ResponseFilter(func(ctx *sdk.PhaseResponseFilter) { see(ctx.Response()); ctx.Next() })
+			phase.Logging(func(ctx *sdk.PhaseLogging) { see(ctx.Response()); ctx.Next() })
+		})
+	})
+	sid := testhost.NewSid()
+	l.Run(&testhost.Step{Sid: sid, Open: true, Phase: 1, Record: step(t, 0, "/")})
+	run := func(phase uint8, build func(*wire.StepWriter)) {
+		w := wire.StepWriter{NameIDs: true}
+		build(&w)
+		rec, err := w.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Run(&testhost.Step{Sid: sid, Phase: phase, Record: rec})
+	}
+	kept := func(w *wire.StepWriter) { w.ResponseKept() }
+	head := func(status uint16) func(*wire.StepWriter) {
+		return func(w *wire.StepWriter) { w.Response(status, 0, []wire.Pair{{Name: "etag", Value: "v"}}) }
+	}
+	run(wire.PhaseResponseFilter, head(404))
+	run(wire.PhaseResponseFilter, kept)
+	run(wire.PhaseResponseFilter, head(410))
+	run(wire.PhaseLogging, kept)
+	if got := fmt.Sprint(seen); got != "[404 map[etag:v] 404 map[etag:v] 410 map[etag:v] 410 map[etag:v]]" {
+		t.Fatal(got)
+	}
+}
+
 // Events of one session run one at a time, in order.
 func TestInboxKeepsOrder(t *testing.T) {
 	var running, seen atomic.Int32

@@ -296,6 +296,8 @@ pub const SECTION_RESPONSE: u16 = 7;
 pub const SECTION_PIECE: u16 = 8;
 /// what Logging may ask
 pub const SECTION_STATS: u16 = 9;
+/// the last response head this session got still stands; no body (since 1.1)
+pub const SECTION_RESPONSE_KEPT: u16 = 10;
 
 // aux bits of the section `piece`.
 /// no piece follows
@@ -721,8 +723,10 @@ pub const FEATURE_STREAMS: u64 = 2;
 pub const FEATURE_REQUEST_BODY_FILTER: u64 = 4;
 /// header names of the group `name` travel as ids (since 1.1)
 pub const FEATURE_HEADER_NAMES: u64 = 8;
+/// the section of that name (since 1.1)
+pub const FEATURE_RESPONSE_KEPT: u64 = 16;
 /// all features this tree offers
-pub const FEATURE_KNOWN: u64 = 15;
+pub const FEATURE_KNOWN: u64 = 31;
 
 // Indices into a lane's statistics (never trusted).
 /// frames taken from the peer's ring, stored before the frame is worked on

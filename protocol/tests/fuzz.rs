@@ -72,6 +72,7 @@ fn step(bytes: &[u8]) {
         if let Some(Source::Record(request)) = step.request {
             walk_request(&request);
         }
+        assert!(!(step.response_kept && (open || step.response.is_some())));
         if let Some(head) = step.response {
             assert_eq!(head.headers().count(), head.headers().len());
         }

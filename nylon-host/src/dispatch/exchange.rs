@@ -36,6 +36,8 @@ pub struct Client {
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) session: Option<Arc<Mutex<Session>>>,
+    /// The response head it got last.
+    pub(super) head: Option<Vec<u8>>,
     /// Which version of the request record its worker got from it.
     revision: u32,
     /// The pair failed closed: the rest of the request does without it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nylon_protocol::record::Names;
 use nylon_protocol::wire;
 use tokio::sync::Mutex;
 
@@ -13,7 +14,7 @@ use super::mutation::{self, Changes};
 use super::tape;
 use crate::error::Failure;
 use crate::session::{
-    Event, HostCall, Invocation, PayloadPart, Phase, Record, Session, Step, Verdict,
+    Event, Head, HostCall, Invocation, PayloadPart, Phase, Record, Session, Step, Verdict,
 };
 
 /// What a phase gets besides the request.
@@ -72,7 +73,8 @@ impl Exchange {
         if !guard.wants(phase) {
             return Ok(None);
         }
-        let names = guard.lane().identity.names;
+        let features = guard.lane().identity.features;
+        let names = Names::agreed(features);
         let fresh = !guard.holds_record();
         let holder = if fresh { self.record_holder(step.slot, guard.lane()) } else { None };
         if fresh && holder.is_none() {
@@ -80,6 +82,8 @@ impl Exchange {
         }
         let payload = self.payload(step);
         let head = self.head(phase, names);
+        let keeps = features & wire::FEATURE_RESPONSE_KEPT != 0;
+        let kept = keeps && !fresh && head.is_some() && head == self.slots[step.slot].head;
         let error = self.error.clone().unwrap_or_default();
         let parts = Step {
             record: holder.map_or(Record::Bytes(self.record()), Record::Of),
@@ -88,7 +92,11 @@ impl Exchange {
                 Payload::Id(id) => PayloadPart::Id(id),
                 _ => PayloadPart::Json(&payload),
             },
-            head: head.as_deref(),
+            head: match &head {
+                None => Head::None,
+                Some(_) if kept => Head::Kept,
+                Some(head) => Head::Bytes(head),
+            },
             piece: extra.piece,
             stats: extra.stats.then(|| (self.sent, self.duration_ms(), error.as_str())),
             keep: step.shared,
@@ -97,6 +105,9 @@ impl Exchange {
         let minor = guard.lane().identity.minor;
         let invocation = Invocation::begin(guard, phase, budget, &parts).await?;
         self.recorded(step.slot);
+        if keeps && (fresh || head.is_some()) {
+            self.slots[step.slot].head = head;
+        }
         Ok(Some(Handler { invocation, phase, payload, minor, feeds: Feeds::default() }))
     }
 

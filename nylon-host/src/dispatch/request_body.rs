@@ -15,7 +15,7 @@ use super::too_long;
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
 use crate::session::{
-    Event, Invocation, PayloadPart, Phase, Record, Session, Step as Parts, Verdict,
+    Event, Head, Invocation, PayloadPart, Phase, Record, Session, Step as Parts, Verdict,
 };
 
 /// A session that filters the request body, with the payload of its step.
@@ -141,7 +141,7 @@ impl Filter {
             } else {
                 PayloadPart::Json(&self.payload)
             },
-            head: None,
+            head: Head::None,
             piece: Some((piece, last)),
             stats: None,
             keep: false,

@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use nylon_protocol::record::Names;
 use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use tokio::sync::{Notify, Semaphore};
@@ -76,8 +75,8 @@ pub(crate) struct Identity {
     pub(crate) plugin: Arc<str>,
     pub(crate) entries: HashMap<String, u16>,
     pub(crate) minor: u16,
-    /// How it takes header names.
-    pub(crate) names: Names,
+    /// What it agreed to, `wire::FEATURE_*` bits.
+    pub(crate) features: u64,
 }
 
 /// The host's end of a lane to a ready worker.

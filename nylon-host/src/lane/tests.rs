@@ -1,7 +1,6 @@
 //! A lane with its worker's end in the same process.
 
 use nylon_protocol::Geometry;
-use nylon_protocol::record::Names;
 use nylon_protocol::segment::Header;
 use nylon_shm::{Bell, Doorbell, Segments, WorkerBells, WorkerEnd};
 
@@ -19,8 +18,7 @@ fn pair() -> (Arc<Lane>, WorkerEnd) {
     let far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
     let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
     let end = HostEnd::new(&host, 0, true, bells);
-    let identity =
-        Identity { plugin: "p".into(), entries: HashMap::new(), minor: 1, names: Names::Ids };
+    let identity = Identity { plugin: "p".into(), entries: HashMap::new(), minor: 1, features: 0 };
     let spin = Duration::ZERO;
     let lane = Lane::open(identity, end, host_bell.into(), SLOTS, WINDOW, spin);
     (lane.expect("a reactor"), far)

@@ -44,13 +44,23 @@ pub(crate) enum PayloadPart<'a> {
     Id(u32),
 }
 
+/// The response head of a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Head<'a> {
+    /// There is none.
+    None,
+    /// An encoded one.
+    Bytes(&'a [u8]),
+    /// The one the session got last.
+    Kept,
+}
+
 /// What belongs to one step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step<'a> {
     pub(crate) record: Record<'a>,
     pub(crate) payload: PayloadPart<'a>,
-    /// An encoded response head.
-    pub(crate) head: Option<&'a [u8]>,
+    pub(crate) head: Head<'a>,
     /// A body piece, and whether it is the last.
     pub(crate) piece: Option<(&'a [u8], bool)>,
     /// Bytes sent, duration in ms, error text.
@@ -351,7 +361,7 @@ fn write_step(
             writer.payload_id(id);
         }
     }
-    if let Some(head) = step.head {
+    if let Head::Bytes(head) = step.head {
         writer.response_record(head);
     }
     if let Some((bytes, last)) = step.piece {
@@ -359,6 +369,9 @@ fn write_step(
     }
     if let Some((bytes, duration, error)) = step.stats {
         writer.stats(bytes, duration, error);
+    }
+    if let Head::Kept = step.head {
+        writer.response_kept();
     }
     writer.finish()
 }

@@ -113,6 +113,15 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
             "open": false, "stats": { "bytes": 0, "duration_ms": 0, "error": "" },
         }),
     );
+    add(
+        "step-response-kept",
+        "step",
+        "Logging of a response whose head the session has",
+        json!({
+            "open": false, "stats": { "bytes": 9, "duration_ms": 1, "error": "" },
+            "response_kept": true,
+        }),
+    );
 
     add("mutation-none", "mutation", "a record without entries", json!({ "ops": [] }));
     add(

@@ -548,6 +548,7 @@ fn steps() -> Vec<Named> {
     let payload = section(SECTION_PAYLOAD, 0, b"{}");
     let piece = section(SECTION_PIECE, 0, b"12345");
     let stats = |body: &[u8]| section(SECTION_STATS, 0, body);
+    let kept = section(SECTION_RESPONSE_KEPT, 0, b"");
     vec![
         (
             "step-order",
@@ -630,6 +631,24 @@ fn steps() -> Vec<Named> {
                 true,
                 &[entry.clone(), section(SECTION_REQUEST, 0, &request()), request_of.clone()],
                 "step-two-requests",
+            ),
+        ),
+        (
+            "step-two-responses",
+            s(
+                "a head, and the one before",
+                false,
+                &[section(SECTION_RESPONSE, 0, &[0; 8]), kept.clone()],
+                "step-two-responses",
+            ),
+        ),
+        (
+            "step-response-kept-open",
+            s(
+                "a session that has no head yet",
+                true,
+                &[entry.clone(), request_of.clone(), kept],
+                "step-response-kept-open",
             ),
         ),
         (

@@ -102,6 +102,11 @@ impl<'o> StepWriter<'o> {
         })
     }
 
+    /// The response head is that of this session's last step that had one (SPEC.md 4.9).
+    pub fn response_kept(&mut self) -> &mut Self {
+        self.section(wire::SECTION_RESPONSE_KEPT, 0, &[])
+    }
+
     /// Ends the record.
     ///
     /// # Errors
@@ -207,13 +212,15 @@ pub struct Step<'a> {
     pub piece: Option<Piece<'a>>,
     /// What Logging may ask.
     pub stats: Option<Stats<'a>>,
+    /// The response head is that of this session's last step that had one.
+    pub response_kept: bool,
 }
 
 impl<'a> Step<'a> {
     /// Checks the payload of a host's CALL; `open` says whether the frame has the flag OPEN.
     ///
     /// # Errors
-    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4, 4.7 or 4.8.
+    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4 or 4.7 to 4.9.
     pub fn parse(payload: &'a [u8], open: bool, names: Names) -> Result<Self, Violation> {
         let bad = |rule| Err(Violation::Record(rule));
         let mut step = Self::default();
@@ -232,6 +239,8 @@ impl<'a> Step<'a> {
             (true, _, None) => bad("step-open-without-request"),
             (false, Some(_), _) => bad("step-entry-without-open"),
             (false, _, Some(_)) => bad("step-request-without-open"),
+            (true, ..) if step.response_kept => bad("step-response-kept-open"),
+            _ if step.response_kept && step.response.is_some() => bad("step-two-responses"),
             _ => Ok(step),
         }
     }
@@ -266,6 +275,10 @@ impl<'a> Step<'a> {
                 self.piece = Some(Piece { bytes: body, last: aux & wire::PIECE_LAST != 0 });
             }
             wire::SECTION_STATS => self.stats = Some(Stats::parse(body)?),
+            wire::SECTION_RESPONSE_KEPT => {
+                empty()?;
+                self.response_kept = true;
+            }
             _ => {} // a later minor's section
         }
         Ok(())

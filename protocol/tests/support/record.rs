@@ -183,6 +183,9 @@ fn step(v: &Value, out: &mut Vec<u8>, names: Names) {
         let (bytes, duration) = (number(&stats["bytes"]), number(&stats["duration_ms"]));
         w.stats(bytes, duration, text(&stats["error"]));
     }
+    if get("response_kept").is_some() {
+        w.response_kept();
+    }
     w.finish().unwrap();
 }
 
@@ -214,6 +217,9 @@ fn of_step(step: &Step<'_>, open: bool) -> Value {
             "duration_ms": stats.duration_ms,
             "error": of_string(stats.error),
         });
+    }
+    if step.response_kept {
+        v["response_kept"] = json!(true);
     }
     v
 }

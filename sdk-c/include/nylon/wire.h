@@ -163,6 +163,7 @@
 #define NYLON_SECTION_RESPONSE 7 /* the response head as it stands */
 #define NYLON_SECTION_PIECE 8 /* body piece; aux = PIECE_* bits */
 #define NYLON_SECTION_STATS 9 /* what Logging may ask */
+#define NYLON_SECTION_RESPONSE_KEPT 10 /* the last response head this session got still stands; no body (since 1.1) */
 
 /* aux bits of the section `piece`. */
 #define NYLON_PIECE_LAST 1 /* no piece follows */
@@ -385,7 +386,8 @@
 #define NYLON_FEATURE_STREAMS 2 /* DATA and WINDOW in both directions */
 #define NYLON_FEATURE_REQUEST_BODY_FILTER 4 /* phase 5 (since 1.1) */
 #define NYLON_FEATURE_HEADER_NAMES 8 /* header names of the group `name` travel as ids (since 1.1) */
-#define NYLON_FEATURE_KNOWN 15 /* all features this tree offers */
+#define NYLON_FEATURE_RESPONSE_KEPT 16 /* the section of that name (since 1.1) */
+#define NYLON_FEATURE_KNOWN 31 /* all features this tree offers */
 
 /* Indices into a lane's statistics (never trusted). */
 #define NYLON_STAT_TAKEN 0 /* frames taken from the peer's ring, stored before the frame is worked on */

@@ -47,6 +47,19 @@ func ParseHead(record []byte, ids bool) (Head, error) {
 	return Head{record, headers}, nil
 }
 
+// Stands takes the head of a session's step, or gives it the last one when the step says that it still stands; false
+// when there was none (SPEC.md 4.9).
+func (h *Head) Stands(step *Step) bool {
+	switch {
+	case step.HasResponse:
+		*h = step.Response
+	case step.ResponseKept:
+		step.HasResponse, step.Response = true, *h
+		return h.record != nil
+	}
+	return true
+}
+
 // Record is the whole record; nil for the zero Head.
 func (h Head) Record() []byte { return h.record }
 

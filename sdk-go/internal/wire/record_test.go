@@ -199,3 +199,23 @@ func TestNameIDs(t *testing.T) {
 		}
 	}
 }
+
+// A head that still stands must have come before.
+func TestHeadStands(t *testing.T) {
+	var last Head
+	kept := Step{ResponseKept: true}
+	if last.Stands(&kept) {
+		t.Error("a session without a head has one")
+	}
+	record, err := AppendHead(nil, 404, 0, testHeaders, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := ParseHead(record, true)
+	if err != nil || !last.Stands(&Step{HasResponse: true, Response: head}) || !last.Stands(&Step{}) {
+		t.Fatal(err)
+	}
+	if kept = (Step{ResponseKept: true}); !last.Stands(&kept) || !kept.HasResponse || kept.Response.Status() != 404 {
+		t.Error(kept)
+	}
+}

@@ -81,6 +81,9 @@ func (w *StepWriter) Stats(bytes, durationMs uint64, text string) {
 	})
 }
 
+// ResponseKept says that the response head is that of this session's last step that had one (SPEC.md 4.9).
+func (w *StepWriter) ResponseKept() { w.section(SectionResponseKept, 0, nil) }
+
 // Finish returns the slice; on error it is as it was before Reset.
 func (w *StepWriter) Finish() ([]byte, error) {
 	if w.err != nil {
@@ -158,6 +161,8 @@ type Step struct {
 	PieceLast   bool // no piece follows
 	HasStats    bool // whether Stats is there
 	Stats       Stats
+	// ResponseKept: the response head is that of this session's last step that had one.
+	ResponseKept bool
 }
 
 // Stats is what Logging may ask (SPEC.md 4.7).
@@ -200,6 +205,10 @@ func ParseStep(payload []byte, open, ids bool) (Step, error) {
 		return Step{}, recordRule("step-entry-without-open")
 	case !open && hasRequest:
 		return Step{}, recordRule("step-request-without-open")
+	case open && step.ResponseKept:
+		return Step{}, recordRule("step-response-kept-open")
+	case step.HasResponse && step.ResponseKept:
+		return Step{}, recordRule("step-two-responses")
 	}
 	return step, nil
 }
@@ -226,6 +235,8 @@ func (s *Step) add(tag, aux uint16, body []byte, ids bool) (err error) {
 		s.Response, err = ParseHead(body, ids)
 	case SectionPiece:
 		s.HasPiece, s.Piece, s.PieceLast = true, body, aux&PieceLast != 0
+	case SectionResponseKept:
+		s.ResponseKept = true
 	case SectionStats:
 		if len(body) < statsHead {
 			return recordRule("stats-short")
@@ -255,7 +266,7 @@ func (s *Step) addPayload(tag uint16, body []byte) error {
 // sectionLen is how long a section's body is, where that is fixed.
 func sectionLen(tag uint16) (n int, fixed bool) {
 	switch tag {
-	case SectionEntry, SectionPayloadCall:
+	case SectionEntry, SectionPayloadCall, SectionResponseKept:
 		return 0, true
 	case SectionRequestOf, SectionPayloadId:
 		return 4, true

@@ -359,6 +359,7 @@ type stepFields struct {
 	Payload     *str
 	PayloadID   *uint32 `json:"payload_id"`
 	PayloadCall bool    `json:"payload_call"`
+	Kept        bool    `json:"response_kept"`
 	Response    *headFields
 	Piece       *struct {
 		Bytes str
@@ -400,11 +401,14 @@ func (v *stepFields) encode(names bool) ([]byte, error) {
 	if v.Stats != nil {
 		w.Stats(v.Stats.Bytes, v.Stats.DurationMs, string(v.Stats.Error))
 	}
+	if v.Kept {
+		w.ResponseKept()
+	}
 	return w.Finish()
 }
 
 func ofStep(step Step, open bool) *stepFields {
-	v := &stepFields{Open: open}
+	v := &stepFields{Open: open, Kept: step.ResponseKept}
 	if step.HasEntry {
 		v.Entry = &step.Entry
 	}

@@ -176,15 +176,16 @@ const (
 
 // Sections of a step record (SPEC.md 4.2), in the order they must stand in.
 const (
-	SectionEntry       uint16 = 1 // aux = index into HelloOk.entries; no body
-	SectionRequest     uint16 = 2 // the request record
-	SectionRequestOf   uint16 = 3 // body = u32 sid of an open session in this worker that holds the record
-	SectionPayload     uint16 = 4 // the item's payload, JSON bytes
-	SectionPayloadId   uint16 = 5 // body = u32 index into Hello.payloads
-	SectionPayloadCall uint16 = 6 // there is a payload, fetch it by GET_PAYLOAD; no body
-	SectionResponse    uint16 = 7 // the response head as it stands
-	SectionPiece       uint16 = 8 // body piece; aux = PIECE_* bits
-	SectionStats       uint16 = 9 // what Logging may ask
+	SectionEntry        uint16 = 1  // aux = index into HelloOk.entries; no body
+	SectionRequest      uint16 = 2  // the request record
+	SectionRequestOf    uint16 = 3  // body = u32 sid of an open session in this worker that holds the record
+	SectionPayload      uint16 = 4  // the item's payload, JSON bytes
+	SectionPayloadId    uint16 = 5  // body = u32 index into Hello.payloads
+	SectionPayloadCall  uint16 = 6  // there is a payload, fetch it by GET_PAYLOAD; no body
+	SectionResponse     uint16 = 7  // the response head as it stands
+	SectionPiece        uint16 = 8  // body piece; aux = PIECE_* bits
+	SectionStats        uint16 = 9  // what Logging may ask
+	SectionResponseKept uint16 = 10 // the last response head this session got still stands; no body (since 1.1)
 )
 
 // aux bits of the section `piece`.
@@ -456,7 +457,8 @@ const (
 	FeatureStreams           uint64 = 2  // DATA and WINDOW in both directions
 	FeatureRequestBodyFilter uint64 = 4  // phase 5 (since 1.1)
 	FeatureHeaderNames       uint64 = 8  // header names of the group `name` travel as ids (since 1.1)
-	FeatureKnown             uint64 = 15 // all features this tree offers
+	FeatureResponseKept      uint64 = 16 // the section of that name (since 1.1)
+	FeatureKnown             uint64 = 31 // all features this tree offers
 )
 
 // Indices into a lane's statistics (never trusted).
