@@ -46,7 +46,7 @@ func BenchmarkSession(b *testing.B) {
 	} {
 		fields.Headers = append(fields.Headers, wire.Pair{Name: name, Value: "some value of " + name})
 	}
-	var step wire.StepWriter
+	step := wire.StepWriter{NameIDs: true}
 	step.Entry(0)
 	step.Request(&fields)
 	rec, err := step.Finish()

@@ -29,7 +29,7 @@ func TestZeroRoundTrips(t *testing.T) {
 		res.SetHeader("x-seen", "1")
 		ctx.Next()
 	}))
-	var w wire.StepWriter
+	w := wire.StepWriter{NameIDs: true}
 	w.Entry(0)
 	w.Request(&wire.RequestFields{
 		Method: "GET", Path: "/p", Query: "a=1", Host: "h", ClientIP: "1.2.3.4", Port: 8080, TLS: true, TimestampMs: 5, Bytes: 7,
@@ -82,7 +82,7 @@ func TestUnknownNames(t *testing.T) {
 	if final := open(t, l.Host, 7, "/"); final.Fault == nil || final.Fault.Code != wire.ErrorUnknownEntry {
 		t.Fatalf("%+v", final)
 	}
-	var w wire.StepWriter
+	w := wire.StepWriter{NameIDs: true}
 	w.Entry(0)
 	w.RequestOf(1 << 30)
 	rec, _ := w.Finish()
@@ -109,7 +109,7 @@ func TestRequestOf(t *testing.T) {
 	if final.Wants != 1<<wire.PhaseRequestFilter|1<<wire.PhaseLogging {
 		t.Fatalf("wants %b", final.Wants)
 	}
-	var w wire.StepWriter
+	w := wire.StepWriter{NameIDs: true}
 	w.Entry(0)
 	w.RequestOf(first)
 	rec, _ := w.Finish()
@@ -126,6 +126,41 @@ func TestRequestOf(t *testing.T) {
 	open(t, l.Host, 0, "/") // in order: both are closed once this one answers
 	if n := l.Worker.Sessions(); n != 1 {
 		t.Fatalf("%d sessions", n)
+	}
+}
+
+// A response head that still stands is not sent again.
+func TestResponseKept(t *testing.T) {
+	var seen []string
+	see := func(r *sdk.Response) { seen = append(seen, fmt.Sprint(r.Status(), r.Headers())) }
+	l := local(t, testhost.Options{}, func(p *sdk.NylonPlugin) {
+		p.AddPhaseHandler("all", func(phase *sdk.PhaseHandler) {
+			phase.RequestFilter(func(ctx *sdk.PhaseRequestFilter) { ctx.Next() })
+			phase.ResponseFilter(func(ctx *sdk.PhaseResponseFilter) { see(ctx.Response()); ctx.Next() })
+			phase.Logging(func(ctx *sdk.PhaseLogging) { see(ctx.Response()); ctx.Next() })
+		})
+	})
+	sid := testhost.NewSid()
+	l.Run(&testhost.Step{Sid: sid, Open: true, Phase: 1, Record: step(t, 0, "/")})
+	run := func(phase uint8, build func(*wire.StepWriter)) {
+		w := wire.StepWriter{NameIDs: true}
+		build(&w)
+		rec, err := w.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Run(&testhost.Step{Sid: sid, Phase: phase, Record: rec})
+	}
+	kept := func(w *wire.StepWriter) { w.ResponseKept() }
+	head := func(status uint16) func(*wire.StepWriter) {
+		return func(w *wire.StepWriter) { w.Response(status, 0, []wire.Pair{{Name: "etag", Value: "v"}}) }
+	}
+	run(wire.PhaseResponseFilter, head(404))
+	run(wire.PhaseResponseFilter, kept)
+	run(wire.PhaseResponseFilter, head(410))
+	run(wire.PhaseLogging, kept)
+	if got := fmt.Sprint(seen); got != "[404 map[etag:v] 404 map[etag:v] 410 map[etag:v] 410 map[etag:v]]" {
+		t.Fatal(got)
 	}
 }
 
@@ -150,7 +185,7 @@ func TestInboxKeepsOrder(t *testing.T) {
 	sid := testhost.NewSid()
 	var all []*testhost.Invocation
 	for i := range wire.LimitInbox {
-		var w wire.StepWriter
+		w := wire.StepWriter{NameIDs: true}
 		if i == 0 {
 			w.Entry(0)
 			w.Request(&wire.RequestFields{Method: "GET", Path: "/"})

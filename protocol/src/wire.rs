@@ -296,6 +296,8 @@ pub const SECTION_RESPONSE: u16 = 7;
 pub const SECTION_PIECE: u16 = 8;
 /// what Logging may ask
 pub const SECTION_STATS: u16 = 9;
+/// the last response head this session got still stands; no body (since 1.1)
+pub const SECTION_RESPONSE_KEPT: u16 = 10;
 
 // aux bits of the section `piece`.
 /// no piece follows
@@ -340,6 +342,297 @@ pub const REQUEST_REQUEST_ID: usize = 72;
 pub const REQUEST_SPARE: usize = 80;
 /// pair\[headers+params\], 16 B each: span name, span value
 pub const REQUEST_PAIRS: usize = 96;
+
+// Header names that travel as ids (SPEC.md 4.8): 1..=47 the regular ones of RFC 7541, Appendix A, then what browsers and proxies send. Never renumbered; a longer table is another feature.
+/// accept-charset
+pub const NAME_ACCEPT_CHARSET: u32 = 1;
+/// accept-encoding
+pub const NAME_ACCEPT_ENCODING: u32 = 2;
+/// accept-language
+pub const NAME_ACCEPT_LANGUAGE: u32 = 3;
+/// accept-ranges
+pub const NAME_ACCEPT_RANGES: u32 = 4;
+/// accept
+pub const NAME_ACCEPT: u32 = 5;
+/// access-control-allow-origin
+pub const NAME_ACCESS_CONTROL_ALLOW_ORIGIN: u32 = 6;
+/// age
+pub const NAME_AGE: u32 = 7;
+/// allow
+pub const NAME_ALLOW: u32 = 8;
+/// authorization
+pub const NAME_AUTHORIZATION: u32 = 9;
+/// cache-control
+pub const NAME_CACHE_CONTROL: u32 = 10;
+/// content-disposition
+pub const NAME_CONTENT_DISPOSITION: u32 = 11;
+/// content-encoding
+pub const NAME_CONTENT_ENCODING: u32 = 12;
+/// content-language
+pub const NAME_CONTENT_LANGUAGE: u32 = 13;
+/// content-length
+pub const NAME_CONTENT_LENGTH: u32 = 14;
+/// content-location
+pub const NAME_CONTENT_LOCATION: u32 = 15;
+/// content-range
+pub const NAME_CONTENT_RANGE: u32 = 16;
+/// content-type
+pub const NAME_CONTENT_TYPE: u32 = 17;
+/// cookie
+pub const NAME_COOKIE: u32 = 18;
+/// date
+pub const NAME_DATE: u32 = 19;
+/// etag
+pub const NAME_ETAG: u32 = 20;
+/// expect
+pub const NAME_EXPECT: u32 = 21;
+/// expires
+pub const NAME_EXPIRES: u32 = 22;
+/// from
+pub const NAME_FROM: u32 = 23;
+/// host
+pub const NAME_HOST: u32 = 24;
+/// if-match
+pub const NAME_IF_MATCH: u32 = 25;
+/// if-modified-since
+pub const NAME_IF_MODIFIED_SINCE: u32 = 26;
+/// if-none-match
+pub const NAME_IF_NONE_MATCH: u32 = 27;
+/// if-range
+pub const NAME_IF_RANGE: u32 = 28;
+/// if-unmodified-since
+pub const NAME_IF_UNMODIFIED_SINCE: u32 = 29;
+/// last-modified
+pub const NAME_LAST_MODIFIED: u32 = 30;
+/// link
+pub const NAME_LINK: u32 = 31;
+/// location
+pub const NAME_LOCATION: u32 = 32;
+/// max-forwards
+pub const NAME_MAX_FORWARDS: u32 = 33;
+/// proxy-authenticate
+pub const NAME_PROXY_AUTHENTICATE: u32 = 34;
+/// proxy-authorization
+pub const NAME_PROXY_AUTHORIZATION: u32 = 35;
+/// range
+pub const NAME_RANGE: u32 = 36;
+/// referer
+pub const NAME_REFERER: u32 = 37;
+/// refresh
+pub const NAME_REFRESH: u32 = 38;
+/// retry-after
+pub const NAME_RETRY_AFTER: u32 = 39;
+/// server
+pub const NAME_SERVER: u32 = 40;
+/// set-cookie
+pub const NAME_SET_COOKIE: u32 = 41;
+/// strict-transport-security
+pub const NAME_STRICT_TRANSPORT_SECURITY: u32 = 42;
+/// transfer-encoding
+pub const NAME_TRANSFER_ENCODING: u32 = 43;
+/// user-agent
+pub const NAME_USER_AGENT: u32 = 44;
+/// vary
+pub const NAME_VARY: u32 = 45;
+/// via
+pub const NAME_VIA: u32 = 46;
+/// www-authenticate
+pub const NAME_WWW_AUTHENTICATE: u32 = 47;
+/// connection
+pub const NAME_CONNECTION: u32 = 48;
+/// dnt
+pub const NAME_DNT: u32 = 49;
+/// forwarded
+pub const NAME_FORWARDED: u32 = 50;
+/// origin
+pub const NAME_ORIGIN: u32 = 51;
+/// pragma
+pub const NAME_PRAGMA: u32 = 52;
+/// priority
+pub const NAME_PRIORITY: u32 = 53;
+/// sec-ch-ua
+pub const NAME_SEC_CH_UA: u32 = 54;
+/// sec-ch-ua-mobile
+pub const NAME_SEC_CH_UA_MOBILE: u32 = 55;
+/// sec-ch-ua-platform
+pub const NAME_SEC_CH_UA_PLATFORM: u32 = 56;
+/// sec-fetch-dest
+pub const NAME_SEC_FETCH_DEST: u32 = 57;
+/// sec-fetch-mode
+pub const NAME_SEC_FETCH_MODE: u32 = 58;
+/// sec-fetch-site
+pub const NAME_SEC_FETCH_SITE: u32 = 59;
+/// sec-fetch-user
+pub const NAME_SEC_FETCH_USER: u32 = 60;
+/// te
+pub const NAME_TE: u32 = 61;
+/// traceparent
+pub const NAME_TRACEPARENT: u32 = 62;
+/// tracestate
+pub const NAME_TRACESTATE: u32 = 63;
+/// upgrade-insecure-requests
+pub const NAME_UPGRADE_INSECURE_REQUESTS: u32 = 64;
+/// x-forwarded-for
+pub const NAME_X_FORWARDED_FOR: u32 = 65;
+/// x-forwarded-host
+pub const NAME_X_FORWARDED_HOST: u32 = 66;
+/// x-forwarded-proto
+pub const NAME_X_FORWARDED_PROTO: u32 = 67;
+/// x-real-ip
+pub const NAME_X_REAL_IP: u32 = 68;
+/// x-request-id
+pub const NAME_X_REQUEST_ID: u32 = 69;
+/// x-requested-with
+pub const NAME_X_REQUESTED_WITH: u32 = 70;
+/// `NAME_*` by id - 1.
+pub static NAMES: [&str; 70] = [
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "accept",
+    "access-control-allow-origin",
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "expect",
+    "expires",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-modified",
+    "link",
+    "location",
+    "max-forwards",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "refresh",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "transfer-encoding",
+    "user-agent",
+    "vary",
+    "via",
+    "www-authenticate",
+    "connection",
+    "dnt",
+    "forwarded",
+    "origin",
+    "pragma",
+    "priority",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "te",
+    "traceparent",
+    "tracestate",
+    "upgrade-insecure-requests",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+    "x-requested-with",
+];
+/// The `NAME_*` of a string, 0 when there is none.
+pub fn name_id(string: &[u8]) -> u32 {
+    match string {
+        b"accept-charset" => NAME_ACCEPT_CHARSET,
+        b"accept-encoding" => NAME_ACCEPT_ENCODING,
+        b"accept-language" => NAME_ACCEPT_LANGUAGE,
+        b"accept-ranges" => NAME_ACCEPT_RANGES,
+        b"accept" => NAME_ACCEPT,
+        b"access-control-allow-origin" => NAME_ACCESS_CONTROL_ALLOW_ORIGIN,
+        b"age" => NAME_AGE,
+        b"allow" => NAME_ALLOW,
+        b"authorization" => NAME_AUTHORIZATION,
+        b"cache-control" => NAME_CACHE_CONTROL,
+        b"content-disposition" => NAME_CONTENT_DISPOSITION,
+        b"content-encoding" => NAME_CONTENT_ENCODING,
+        b"content-language" => NAME_CONTENT_LANGUAGE,
+        b"content-length" => NAME_CONTENT_LENGTH,
+        b"content-location" => NAME_CONTENT_LOCATION,
+        b"content-range" => NAME_CONTENT_RANGE,
+        b"content-type" => NAME_CONTENT_TYPE,
+        b"cookie" => NAME_COOKIE,
+        b"date" => NAME_DATE,
+        b"etag" => NAME_ETAG,
+        b"expect" => NAME_EXPECT,
+        b"expires" => NAME_EXPIRES,
+        b"from" => NAME_FROM,
+        b"host" => NAME_HOST,
+        b"if-match" => NAME_IF_MATCH,
+        b"if-modified-since" => NAME_IF_MODIFIED_SINCE,
+        b"if-none-match" => NAME_IF_NONE_MATCH,
+        b"if-range" => NAME_IF_RANGE,
+        b"if-unmodified-since" => NAME_IF_UNMODIFIED_SINCE,
+        b"last-modified" => NAME_LAST_MODIFIED,
+        b"link" => NAME_LINK,
+        b"location" => NAME_LOCATION,
+        b"max-forwards" => NAME_MAX_FORWARDS,
+        b"proxy-authenticate" => NAME_PROXY_AUTHENTICATE,
+        b"proxy-authorization" => NAME_PROXY_AUTHORIZATION,
+        b"range" => NAME_RANGE,
+        b"referer" => NAME_REFERER,
+        b"refresh" => NAME_REFRESH,
+        b"retry-after" => NAME_RETRY_AFTER,
+        b"server" => NAME_SERVER,
+        b"set-cookie" => NAME_SET_COOKIE,
+        b"strict-transport-security" => NAME_STRICT_TRANSPORT_SECURITY,
+        b"transfer-encoding" => NAME_TRANSFER_ENCODING,
+        b"user-agent" => NAME_USER_AGENT,
+        b"vary" => NAME_VARY,
+        b"via" => NAME_VIA,
+        b"www-authenticate" => NAME_WWW_AUTHENTICATE,
+        b"connection" => NAME_CONNECTION,
+        b"dnt" => NAME_DNT,
+        b"forwarded" => NAME_FORWARDED,
+        b"origin" => NAME_ORIGIN,
+        b"pragma" => NAME_PRAGMA,
+        b"priority" => NAME_PRIORITY,
+        b"sec-ch-ua" => NAME_SEC_CH_UA,
+        b"sec-ch-ua-mobile" => NAME_SEC_CH_UA_MOBILE,
+        b"sec-ch-ua-platform" => NAME_SEC_CH_UA_PLATFORM,
+        b"sec-fetch-dest" => NAME_SEC_FETCH_DEST,
+        b"sec-fetch-mode" => NAME_SEC_FETCH_MODE,
+        b"sec-fetch-site" => NAME_SEC_FETCH_SITE,
+        b"sec-fetch-user" => NAME_SEC_FETCH_USER,
+        b"te" => NAME_TE,
+        b"traceparent" => NAME_TRACEPARENT,
+        b"tracestate" => NAME_TRACESTATE,
+        b"upgrade-insecure-requests" => NAME_UPGRADE_INSECURE_REQUESTS,
+        b"x-forwarded-for" => NAME_X_FORWARDED_FOR,
+        b"x-forwarded-host" => NAME_X_FORWARDED_HOST,
+        b"x-forwarded-proto" => NAME_X_FORWARDED_PROTO,
+        b"x-real-ip" => NAME_X_REAL_IP,
+        b"x-request-id" => NAME_X_REQUEST_ID,
+        b"x-requested-with" => NAME_X_REQUESTED_WITH,
+        _ => 0,
+    }
+}
 
 // flags of a request record.
 /// the client connection is TLS
@@ -428,8 +721,12 @@ pub const FEATURE_HOST_CALLS: u64 = 1;
 pub const FEATURE_STREAMS: u64 = 2;
 /// phase 5 (since 1.1)
 pub const FEATURE_REQUEST_BODY_FILTER: u64 = 4;
+/// header names of the group `name` travel as ids (since 1.1)
+pub const FEATURE_HEADER_NAMES: u64 = 8;
+/// the section of that name (since 1.1)
+pub const FEATURE_RESPONSE_KEPT: u64 = 16;
 /// all features this tree offers
-pub const FEATURE_KNOWN: u64 = 7;
+pub const FEATURE_KNOWN: u64 = 31;
 
 // Indices into a lane's statistics (never trusted).
 /// frames taken from the peer's ring, stored before the frame is worked on

@@ -12,7 +12,7 @@ use nylon_protocol::check::{
     next_apos,
 };
 use nylon_protocol::handshake::Control;
-use nylon_protocol::record::{Fault, Head, Mutation, MutationWriter, Request, Source, Step};
+use nylon_protocol::record::{Fault, Head, Mutation, MutationWriter, Names, Request, Source, Step};
 use nylon_protocol::segment::Header;
 use nylon_protocol::{Frame, Geometry, headers, wire};
 use proptest::collection::vec;
@@ -39,9 +39,13 @@ const TARGETS: [(&str, Target); 10] = [
     ("words", words),
 ];
 
+const NAMES: [Names; 2] = [Names::Spelled, Names::Ids];
+
 fn request(bytes: &[u8]) {
-    if let Ok(request) = Request::parse(bytes) {
-        walk_request(&request);
+    for names in NAMES {
+        if let Ok(request) = Request::parse(bytes, names) {
+            walk_request(&request);
+        }
     }
 }
 
@@ -54,18 +58,21 @@ fn walk_request(request: &Request<'_>) {
 }
 
 fn head(bytes: &[u8]) {
-    if let Ok(head) = Head::parse(bytes) {
-        assert!(head.headers().all(|(name, value)| name.len() + value.len() <= 2 * bytes.len()));
+    for names in NAMES {
+        let Ok(head) = Head::parse(bytes, names) else { continue };
+        let longest = bytes.len().max(32);
+        assert!(head.headers().all(|(name, value)| name.len().max(value.len()) <= longest));
     }
 }
 
 fn step(bytes: &[u8]) {
-    for open in [false, true] {
-        let Ok(step) = Step::parse(bytes, open) else { continue };
+    for (open, names) in [(false, Names::Spelled), (true, Names::Spelled), (true, Names::Ids)] {
+        let Ok(step) = Step::parse(bytes, open, names) else { continue };
         assert_eq!(step.entry.is_some() && step.request.is_some(), open);
         if let Some(Source::Record(request)) = step.request {
             walk_request(&request);
         }
+        assert!(!(step.response_kept && (open || step.response.is_some())));
         if let Some(head) = step.response {
             assert_eq!(head.headers().count(), head.headers().len());
         }

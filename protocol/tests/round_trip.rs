@@ -2,7 +2,8 @@
 
 use nylon_protocol::handshake::{Control, Hello, HelloOk, Refuse, VersionRange, negotiate};
 use nylon_protocol::record::{
-    Mutation, MutationWriter, Op, Payload, RequestFields, Source, Step, StepWriter, TooLarge, Value,
+    Head, Mutation, MutationWriter, Names, Op, Payload, Request, RequestFields, Source, Step,
+    StepWriter, TooLarge, Value, write_head, write_request,
 };
 use nylon_protocol::{Geometry, headers, wire};
 
@@ -11,9 +12,9 @@ type Pair = (&'static [u8], &'static [u8]);
 const HEADERS: [Pair; 3] = [(b"host", b"a.test"), (b"x-empty", b""), (b"x-empty", b"again")];
 const PARAMS: [Pair; 1] = [(b"id", b"42")];
 
-#[test]
-fn step_with_every_section() {
-    let fields = RequestFields {
+fn fields() -> RequestFields<'static, std::array::IntoIter<Pair, 3>, std::array::IntoIter<Pair, 1>>
+{
+    RequestFields {
         timestamp_ms: -1,
         bytes: 7,
         port: 8080,
@@ -27,19 +28,29 @@ fn step_with_every_section() {
         request_id: b"r-1",
         headers: HEADERS.into_iter(),
         params: PARAMS.into_iter(),
-    };
+    }
+}
+
+#[test]
+fn step_with_every_section() {
+    for names in [Names::Spelled, Names::Ids] {
+        every_section(names);
+    }
+}
+
+fn every_section(names: Names) {
     let mut out = b"before".to_vec();
     let mut writer = StepWriter::new(&mut out);
     writer
         .entry(3)
-        .request(&fields)
+        .request(fields(), names)
         .payload(b"{}")
-        .response(404, wire::HEAD_BODY, HEADERS.into_iter())
+        .response(404, wire::HEAD_BODY, HEADERS.into_iter(), names)
         .piece(b"piece", true)
         .stats(9, 12, "connection refused");
     writer.finish().unwrap();
 
-    let step = Step::parse(&out[6..], true).unwrap();
+    let step = Step::parse(&out[6..], true, names).unwrap();
     assert_eq!(step.entry, Some(3));
     let Some(Source::Record(request)) = step.request else { panic!("no request") };
     assert_eq!(request.timestamp_ms(), -1);
@@ -53,6 +64,32 @@ fn step_with_every_section() {
     assert_eq!(head.headers().collect::<Vec<_>>(), HEADERS);
     assert_eq!(step.piece.map(|p| (p.bytes, p.last)), Some((&b"piece"[..], true)));
     assert_eq!(step.stats.map(|s| s.error), Some(&b"connection refused"[..]));
+}
+
+#[test]
+fn names_of_the_table_become_ids_and_may_still_be_spelled_out() {
+    let (mut spelled, mut ids) = (Vec::new(), Vec::new());
+    write_request(&mut spelled, fields(), Names::Spelled).unwrap();
+    write_request(&mut ids, fields(), Names::Ids).unwrap();
+    let has_host = |record: &[u8]| record.windows(4).any(|bytes| bytes == b"host");
+    assert!(has_host(&spelled) && !has_host(&ids));
+    for record in [&spelled, &ids] {
+        let request = Request::parse(record, Names::Ids).unwrap();
+        assert_eq!(request.headers().collect::<Vec<_>>(), HEADERS);
+        assert_eq!(request.params().collect::<Vec<_>>(), PARAMS);
+    }
+    assert!(Request::parse(&ids, Names::Spelled).is_err());
+
+    let all = wire::NAMES.map(|name| (name.as_bytes(), &b"v"[..]));
+    let mut head = Vec::new();
+    write_head(&mut head, 200, 0, all.into_iter(), Names::Ids).unwrap();
+    assert_eq!(head.len(), 8 + all.len() * 17);
+    assert!(Head::parse(&head, Names::Ids).unwrap().headers().eq(all));
+    for (name, id) in wire::NAMES.iter().zip(1..) {
+        assert_eq!(wire::name_id(name.as_bytes()), id);
+        assert!(name.bytes().all(|b| b == b'-' || b.is_ascii_lowercase()), "{name}");
+    }
+    assert_eq!(wire::name_id(b"x-accept"), 0);
 }
 
 #[test]
@@ -94,7 +131,8 @@ fn a_record_too_large_leaves_nothing() {
     writer.payload(b"{}").piece(&big, true);
     assert_eq!(writer.finish(), Err(TooLarge));
     let mut writer = StepWriter::new(&mut out);
-    writer.entry(1).response(200, 0, [(&b"n"[..], &big[..])].into_iter()).piece(b"x", true);
+    let huge = [(&b"n"[..], &big[..])].into_iter();
+    writer.entry(1).response(200, 0, huge, Names::Spelled).piece(b"x", true);
     assert_eq!(writer.finish(), Err(TooLarge));
     assert_eq!(out, b"kept");
 }

@@ -142,10 +142,11 @@ fn run_record(vector: &Value) {
     let (kind, fields) = (text(&vector["type"]), &vector["fields"]);
     let bytes = image(&vector["bytes"]);
     let open = fields.get("open") == Some(&json!(true));
-    assert_eq!(&record::decode(kind, &bytes, open).unwrap(), fields);
-    let encoded = record::encode(kind, fields);
+    let names = record::names(vector);
+    assert_eq!(&record::decode(kind, &bytes, open, names).unwrap(), fields);
+    let encoded = record::encode(kind, fields, names);
     if kind == "headers" {
-        assert_eq!(&record::decode(kind, &encoded, open).unwrap(), fields);
+        assert_eq!(&record::decode(kind, &encoded, open, names).unwrap(), fields);
     } else {
         assert_eq!(hex(&encoded), hex(&bytes));
     }
@@ -206,7 +207,9 @@ fn refusal(vector: &Value) -> Result<Option<Verdict>, Violation> {
             Header::decode_peer(&page, &record::page(&vector["host"]))?;
         }
         "control" => drop(Control::decode(&image(&vector["bytes"]))?),
-        kind => drop(record::decode(kind, &image(&vector["bytes"]), open)?),
+        kind => {
+            drop(record::decode(kind, &image(&vector["bytes"]), open, record::names(vector))?);
+        }
     }
     Ok(None)
 }

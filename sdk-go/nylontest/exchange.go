@@ -165,7 +165,7 @@ func (x *exchange) step(phase uint8, build func(*wire.StepWriter)) *testhost.Ste
 		Body: func() [][]byte { return x.req.Pieces }, SoFar: x.body,
 		Header: x.streamHead, Chunk: x.chunk,
 	}
-	var w wire.StepWriter
+	w := wire.StepWriter{NameIDs: true}
 	if step.Open {
 		w.Entry(x.entry)
 		w.Request(&x.fields)

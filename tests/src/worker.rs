@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use nylon_protocol::handshake::{Control, Hello, HelloOk, VersionRange};
-use nylon_protocol::record::{MutationWriter, Op, Source, Step, Value};
+use nylon_protocol::record::{MutationWriter, Names, Op, Source, Step, Value};
 use nylon_protocol::segment::Header;
 use nylon_protocol::{Frame, Token, check, wire};
 use nylon_shm::lane::WorkerError;
@@ -119,6 +119,7 @@ impl Greeting {
         control.watch();
         Ok(Worker {
             end,
+            names: Names::agreed(ok.features),
             apos: 0,
             taken: BytesMut::new(),
             memory: Scribble { file: Arc::new(self.segments.worker.into()), hello: self.hello },
@@ -199,6 +200,8 @@ pub struct Call {
     pub path: String,
     /// Header `x-nonce`.
     pub nonce: String,
+    /// Whether header names stood there as ids.
+    pub ids: bool,
 }
 
 /// A worker that has shaken hands.
@@ -209,6 +212,7 @@ pub struct Worker {
     /// The whole of P.
     pub memory: Scribble,
     bell: Bell,
+    names: Names,
     /// Where the host expects the next arena payload.
     apos: u64,
     taken: BytesMut,
@@ -225,7 +229,8 @@ impl Worker {
             if frame.kind != wire::KIND_CALL {
                 continue;
             }
-            let step = Step::parse(&self.taken, frame.has(wire::FLAG_OPEN))?;
+            let open = frame.has(wire::FLAG_OPEN);
+            let step = Step::parse(&self.taken, open, self.names)?;
             let Some(Source::Record(request)) = step.request else { continue };
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let nonce = request.headers().find(|(name, _)| *name == b"x-nonce");
@@ -233,6 +238,7 @@ impl Worker {
                 frame,
                 path: text(request.path()),
                 nonce: nonce.map(|(_, value)| text(value)).unwrap_or_default(),
+                ids: Step::parse(&self.taken, open, Names::Spelled).is_err(),
             });
         }
     }

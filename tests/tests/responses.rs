@@ -135,6 +135,22 @@ async fn bug_b13_logging_sees_the_bytes_sent() {
     assert_eq!(logged(&site, "log /sized/70000").await, "log /sized/70000 200 70000 ok");
 }
 
+/// The head Logging sees is the one that was sent, whether it changed after this entry's ResponseFilter or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logging_sees_the_head_as_it_was_sent() {
+    let _dog = watchdog(60);
+    let read = step("probe", "log-head");
+    for (steps, order) in
+        [(vec![read.clone()], ""), (vec![read, step("probe", "set-header")], "last")]
+    {
+        let (_up, site, _gateway, client) = proxied("/text", &steps).await;
+        let answer = client.get("/text").await;
+        let kind = answer.header("content-type");
+        assert_eq!(logged(&site, "filter /text").await, format!("filter /text 200 {kind} "));
+        assert_eq!(logged(&site, "log /text").await, format!("log /text 200 {kind} {order}"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logging_sees_the_error_of_a_dead_upstream() {
     let _dog = watchdog(60);

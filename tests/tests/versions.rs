@@ -21,7 +21,7 @@ fn spec(mode: &str) -> PluginSpec {
 async fn ask(host: &Host, nonce: &str) -> (u16, String) {
     let chain = host.chain().service(Item::new("p", "serve")).expect("it is there").build();
     let request = http::Request::get("http://localhost/").header("x-nonce", nonce);
-    let request = request.body(Body::empty()).expect("a request");
+    let request = request.header("accept", "*/*").body(Body::empty()).expect("a request");
     let client = Client { ip: [127, 0, 0, 1].into(), tls: false };
     let response = chain.call(request, client, vec![], async |_| unreachable!()).await;
     let nonce = response.headers().get("x-nonce").and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -56,6 +56,14 @@ async fn a_minor_older_and_a_minor_newer_work() {
     let _dog = watchdog(60);
     works("minor-older").await;
     works("minor-newer").await;
+}
+
+/// Names of the table are ids for a worker that asked for them, and text for the others.
+#[tokio::test]
+async fn a_worker_with_header_names_and_one_without_work() {
+    let _dog = watchdog(60);
+    works("header-names").await;
+    works("honest").await;
 }
 
 #[tokio::test]

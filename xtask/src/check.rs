@@ -152,6 +152,9 @@ AT(status, NYLON_SLOT_STATUS); AT(head, NYLON_SLOT_INLINE); AT(tail, NYLON_SLOT_
 _Static_assert(sizeof(struct slot) == NYLON_SIZE_SLOT, "a slot is one frame line and one tail line");
 _Static_assert(NYLON_ABI_MINOR_MIN <= NYLON_ABI_MINOR, "the range of minors is not empty");
 _Static_assert(NYLON_SIZE_INLINE == NYLON_SIZE_INLINE_HEAD + 64, "inline bytes fill the rest of both lines");
+static const char *const names[] = NYLON_NAMES;
+_Static_assert(sizeof names / sizeof *names == NYLON_NAME_X_REQUESTED_WITH, "the last name has the last id");
+_Static_assert(NYLON_FEATURE_KNOWN & NYLON_FEATURE_HEADER_NAMES, "the names are agreed by a feature");
 _Static_assert(NYLON_FD_CONTROL == 3, "the control socket follows the standard three");
 "#;
 

@@ -22,6 +22,8 @@ struct Group {
     name: String,
     ty: String,
     frozen: bool,
+    /// Its docs are strings, to be found by id and by text.
+    table: bool,
     doc: String,
     entries: Vec<Entry>,
 }
@@ -93,8 +95,16 @@ fn group(name: &str, value: &Value) -> Result<Group> {
         let value = u64::try_from(n).map_err(|e| format!("group.{name}.{key}: {e}"))?;
         entries.push(Entry { key: key.clone(), value, doc: doc.to_owned() });
     }
-    let frozen = table.get("frozen").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Group { name: name.to_owned(), ty: text("type"), frozen, doc: text("doc"), entries })
+    let is = |key: &str| table.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let (frozen, table) = (is("frozen"), is("table"));
+    if table
+        && !entries.iter().zip(1..).all(|(e, id)| e.value == id && e.key == e.doc.replace('-', "_"))
+    {
+        return Err(format!(
+            "group.{name}: a table counts from 1, and its keys follow from its strings"
+        ));
+    }
+    Ok(Group { name: name.to_owned(), ty: text("type"), frozen, table, doc: text("doc"), entries })
 }
 
 /// FNV-1a64 of the canonical text of the frozen groups (SPEC.md 1.4).
@@ -137,8 +147,30 @@ fn rust(wire: &Wire) -> String {
             let doc = doc.replace('[', "\\[").replace(']', "\\]");
             let _ = writeln!(out, "/// {doc}\npub const {name}: {} = {};", g.ty, e.value);
         }
+        if g.table {
+            rust_table(&mut out, g);
+        }
     }
     out
+}
+
+/// The strings of a group by id, and the ids by string.
+fn rust_table(out: &mut String, g: &Group) {
+    let (upper, n) = (g.name.to_uppercase(), g.entries.len());
+    let _ = writeln!(out, "/// `{upper}_*` by id - 1.\npub static {upper}S: [&str; {n}] = [");
+    for e in &g.entries {
+        let _ = writeln!(out, "    \"{}\",", e.doc);
+    }
+    let _ = writeln!(
+        out,
+        "];\n/// The `{upper}_*` of a string, 0 when there is none.\n\
+         pub fn {}_id(string: &[u8]) -> {} {{\n    match string {{",
+        g.name, g.ty
+    );
+    for e in &g.entries {
+        let _ = writeln!(out, "        b\"{}\" => {upper}_{},", e.doc, e.key.to_uppercase());
+    }
+    out.push_str("        _ => 0,\n    }\n}\n");
 }
 
 fn go(wire: &Wire) -> String {
@@ -175,8 +207,59 @@ fn go(wire: &Wire) -> String {
             };
         }
         out.push_str(")\n");
+        if g.table {
+            go_table(&mut out, g);
+        }
     }
     out
+}
+
+/// The strings of a group by id, and what finds the id of a string.
+fn go_table(out: &mut String, g: &Group) {
+    let name = camel(&g.name);
+    let _ = writeln!(
+        out,
+        "\n// {}s has {name}* by id.\nvar {}s = [...][]byte{{\n\tnil,",
+        g.name, g.name
+    );
+    for e in &g.entries {
+        let _ = writeln!(out, "\t[]byte(\"{}\"),", e.doc);
+    }
+    let (factor, slots) = perfect_hash(g);
+    let _ = writeln!(
+        out,
+        "}}\n\n// {0}Slots has the {name}* of a string at {0}Slot, which no two strings share; 0 = none.\n\
+         const {0}Factor = {factor:#x}\n\nvar {0}Slots = [256]uint8{{",
+        g.name
+    );
+    for row in slots.chunks(16) {
+        let row: Vec<String> = row.iter().map(u8::to_string).collect();
+        let _ = writeln!(out, "\t{},", row.join(", "));
+    }
+    out.push_str("}\n");
+}
+
+/// A factor with which [`slot`] gives each string of a group a slot of its own, and the values by slot.
+fn perfect_hash(g: &Group) -> (u32, [u8; 256]) {
+    let mut factor = 0x9e37_79b1_u32;
+    'search: loop {
+        let mut slots = [0; 256];
+        for e in &g.entries {
+            let taken = &mut slots[slot(e.doc.as_bytes(), factor)];
+            if *taken != 0 {
+                factor = factor.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35e);
+                continue 'search;
+            }
+            *taken = u8::try_from(e.value).expect("a table has at most 255 entries");
+        }
+        return (factor, slots);
+    }
+}
+
+/// The slot of a string of two bytes or more, by its length, its first and its last two bytes: `nameSlot` in Go.
+fn slot(s: &[u8], factor: u32) -> usize {
+    let word = [s[s.len() - 1], s[s.len() - 2], s[0], s.len().to_le_bytes()[0]];
+    (u32::from_le_bytes(word).wrapping_mul(factor) >> 24) as usize
 }
 
 fn c(wire: &Wire) -> String {
@@ -198,6 +281,12 @@ fn c(wire: &Wire) -> String {
             } else {
                 writeln!(out, "#define {name} {} /* {} */", e.value, e.doc)
             };
+        }
+        if g.table {
+            let name = g.name.to_uppercase();
+            let strings: Vec<String> = g.entries.iter().map(|e| format!("\"{}\"", e.doc)).collect();
+            let _ = writeln!(out, "/* NYLON_{name}_* by id - 1, as an initialiser. */");
+            let _ = writeln!(out, "#define NYLON_{name}S {{ \\\n  {} }}", strings.join(", \\\n  "));
         }
     }
     out.push_str("\n#endif\n");

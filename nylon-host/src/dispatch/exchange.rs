@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, StatusCode, Uri, Version};
-use nylon_protocol::record::{RequestFields, StepWriter};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
+use nylon_protocol::record::{Names, RequestFields, StepWriter, write_head};
 use nylon_protocol::wire;
 use smallvec::SmallVec;
 use tokio::sync::Mutex;
@@ -74,6 +74,8 @@ pub(super) struct Slot {
     pub(super) seat: Seat,
     /// The lane of the sessions it had.
     pub(super) lane: Option<Arc<Lane>>,
+    /// The response head it got last.
+    pub(super) head: Option<Vec<u8>>,
     /// Which version of the request record its worker got from it.
     revision: u32,
     /// The pair failed closed: the rest of the request does without it.
@@ -171,14 +173,14 @@ impl Exchange {
         self.slots[slot].revision = self.revision;
     }
 
-    /// Writes the request into a step record.
-    pub(super) fn write_request(&self, record: &mut StepWriter<'_>) {
+    /// Writes the request into a step record, header names as the worker takes them.
+    pub(super) fn write_request(&self, record: &mut StepWriter<'_>, names: Names) {
         let parts = &self.parts;
         let bytes = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
         let mut client_ip = SmallVec::<[u8; 48]>::new();
         let _ = write!(client_ip, "{}", self.client.ip);
         let mut id = uuid::Uuid::encode_buffer();
-        record.request(&RequestFields {
+        let fields = RequestFields {
             timestamp_ms: self.timestamp_ms,
             bytes: bytes.and_then(|v| v.parse().ok()).unwrap_or(0),
             port: self.target.port(),
@@ -196,9 +198,10 @@ impl Exchange {
             host: self.target.host().as_bytes(),
             client_ip: &client_ip,
             request_id: self.request_id.text(&mut id),
-            headers: pairs(&parts.headers).iter().copied(),
+            headers: Pairs::of(&parts.headers),
             params: self.params.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())),
-        });
+        };
+        record.request(fields, names);
     }
 
     /// Replaces the request's headers.
@@ -269,29 +272,29 @@ impl Exchange {
         }
     }
 
-    /// Writes the response head that a plugin sees in `phase` into a step record: the real one, or what was drafted
-    /// for it.
-    pub(super) fn write_head(&self, phase: Phase, record: &mut StepWriter<'_>) {
-        let filters_body = matches!(phase, Phase::RequestBodyFilter | Phase::ResponseBodyFilter);
-        let shown = if filters_body { HEAD_SHOWN_WITH_PIECE } else { HEAD_SHOWN };
+    /// The response head a plugin sees in `phase`, up to `shown` bytes of headers: the real one, or what was drafted for
+    /// it.
+    pub(super) fn head(&self, phase: Phase, names: Names, shown: usize) -> Option<Vec<u8>> {
         let flags = if self.draft_body.is_some() { wire::HEAD_BODY } else { 0 };
-        let mut write = |status: StatusCode, headers: &HeaderMap| {
-            let mut all = pairs(headers);
-            if all.iter().map(|pair| cost(*pair)).sum::<usize>() > shown {
-                keep(&mut all, shown);
-            }
-            record.response(status.as_u16(), flags, all.iter().copied());
+        let write = |status: StatusCode, headers: &HeaderMap| {
+            let mut out = Vec::with_capacity(512);
+            let (status, all) = (status.as_u16(), Pairs::of(headers));
+            let written = if Pairs::of(headers).map(cost).sum::<usize>() > shown {
+                write_head(&mut out, status, flags, up_to(all, shown).into_iter(), names)
+            } else {
+                write_head(&mut out, status, flags, all, names)
+            };
+            written.ok().map(|()| out)
         };
-        match phase {
-            Phase::RequestFilter | Phase::RequestBodyFilter => {
-                if !self.draft.is_empty() || self.draft_body.is_some() {
-                    let (mut status, mut headers) = (StatusCode::OK, HeaderMap::new());
-                    self.draft.iter().for_each(|op| op.apply(&mut status, &mut headers));
-                    write(status, &headers);
-                }
-            }
-            _ => write(self.status, &self.headers),
+        if !matches!(phase, Phase::RequestFilter | Phase::RequestBodyFilter) {
+            return write(self.status, &self.headers);
         }
+        if self.draft.is_empty() && self.draft_body.is_none() {
+            return None;
+        }
+        let (mut status, mut headers) = (StatusCode::OK, HeaderMap::new());
+        self.draft.iter().for_each(|op| op.apply(&mut status, &mut headers));
+        write(status, &headers)
     }
 
     /// Milliseconds since the request began.
@@ -334,30 +337,45 @@ impl TemplateContext for Exchange {
     }
 }
 
-/// Headers as a record takes them.
-type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 24]>;
-
 /// Headers as a record takes them: names in lower case, repeated ones each by itself.
-fn pairs(headers: &HeaderMap) -> Pairs<'_> {
-    headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect()
+struct Pairs<'a> {
+    headers: http::header::Iter<'a, HeaderValue>,
+    left: usize,
 }
 
-/// Bytes of headers a plugin sees of a response head: a larger one would leave a step no room for anything else.
-const HEAD_SHOWN: usize = 32 * 1024;
+impl<'a> Pairs<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        Self { headers: headers.iter(), left: headers.len() }
+    }
+}
 
-/// The same beside a body piece.
-const HEAD_SHOWN_WITH_PIECE: usize = 8 * 1024;
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.headers.next()?;
+        self.left -= 1;
+        Some((name.as_str().as_bytes(), value.as_bytes()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Pairs<'_> {}
 
 /// Bytes a header takes in a record.
 fn cost((name, value): (&[u8], &[u8])) -> usize {
     name.len() + value.len() + 16
 }
 
-/// Keeps the headers that fit into `bytes`: a huge one does not hide the others.
-fn keep(all: &mut Pairs<'_>, mut bytes: usize) {
-    all.retain(|pair| {
+/// The headers that fit into `bytes`: a huge one does not hide the others.
+fn up_to(all: Pairs<'_>, mut bytes: usize) -> Vec<(&[u8], &[u8])> {
+    all.filter(|pair| {
         let fits = cost(*pair) <= bytes;
         bytes -= if fits { cost(*pair) } else { 0 };
         fits
-    });
+    })
+    .collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use nylon_protocol::record::Names;
 use nylon_protocol::wire;
 
 use super::chain::{Payload, PluginStep};
@@ -43,6 +44,10 @@ pub(super) struct Handler {
     feeds: Feeds,
 }
 
+/// Bytes of headers a plugin sees of a response head: a larger one would leave a step no room for anything else.
+const HEAD_SHOWN: usize = 32 * 1024;
+/// The same beside a body piece, unless the session has more of it already.
+const HEAD_SHOWN_WITH_PIECE: usize = 8 * 1024;
 /// Bytes of payload that go along with a body piece; a longer one is fetched.
 pub(super) const INLINE_WITH_PIECE: usize = 4 * 1024;
 
@@ -71,6 +76,16 @@ impl Exchange {
         let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
         let opens = invocation.opens();
         let holder = if opens { self.record_holder(step.slot, invocation.lane()) } else { None };
+        let features = invocation.lane().identity.features;
+        let names = Names::agreed(features);
+        let keeps = features & wire::FEATURE_RESPONSE_KEPT != 0;
+        let last = self.slots[step.slot].head.take();
+        let stands = |head: &Option<Vec<u8>>| keeps && !opens && head.is_some() && *head == last;
+        let mut head = self.head(phase, names, HEAD_SHOWN);
+        if extra.piece.is_some() && !stands(&head) {
+            head = self.head(phase, names, HEAD_SHOWN_WITH_PIECE);
+        }
+        let kept = stands(&head);
         let payload = self.payload(step);
         let inline =
             if extra.piece.is_some() { INLINE_WITH_PIECE } else { wire::LIMIT_PAYLOAD_INLINE };
@@ -79,7 +94,7 @@ impl Exchange {
             match (opens, holder) {
                 (false, _) => {}
                 (true, Some(sid)) => drop(record.request_of(sid)),
-                (true, None) => this.write_request(record),
+                (true, None) => this.write_request(record, names),
             }
             match step.item.payload {
                 Payload::None => {}
@@ -87,15 +102,23 @@ impl Exchange {
                 _ if payload.len() > inline => drop(record.payload_call()),
                 _ => drop(record.payload(&payload)),
             }
-            this.write_head(phase, record);
+            if let Some(head) = head.as_deref().filter(|_| !kept) {
+                record.response_record(head);
+            }
             if let Some((bytes, last)) = extra.piece {
                 record.piece(bytes, last);
             }
             if extra.stats {
                 record.stats(this.sent, this.duration_ms(), this.error.as_deref().unwrap_or(""));
             }
+            if kept {
+                record.response_kept();
+            }
         })?;
         self.recorded(step.slot);
+        if keeps {
+            self.slots[step.slot].head = if head.is_some() || opens { head } else { last };
+        }
         let (slot, feeds) = (step.slot, Feeds::default());
         Ok(Some(Handler { invocation, phase, slot, payload, feeds }))
     }

@@ -77,6 +77,8 @@ pub(crate) struct Identity {
     pub(crate) plugin: Arc<str>,
     pub(crate) entries: FxHashMap<String, u16>,
     pub(crate) minor: u16,
+    /// What it agreed to, `wire::FEATURE_*` bits.
+    pub(crate) features: u64,
 }
 
 /// The host's end of a lane to a ready worker.

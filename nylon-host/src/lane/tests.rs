@@ -18,7 +18,8 @@ fn pair() -> (Arc<Lane>, WorkerEnd) {
     let far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
     let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
     let end = HostEnd::new(&host, 0, true, bells);
-    let identity = Identity { plugin: "p".into(), entries: FxHashMap::default(), minor: 1 };
+    let identity =
+        Identity { plugin: "p".into(), entries: FxHashMap::default(), minor: 1, features: 0 };
     let spin = Duration::ZERO;
     let lane = Lane::open(identity, end, host_bell.into(), SLOTS, WINDOW, spin);
     (lane.expect("a reactor"), far)

@@ -372,7 +372,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let end = HostEnd::new(&segments, 0, ok.features & wire::FEATURE_HOST_CALLS != 0, bells);
     let entries = ok.entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
     plugin.board.introduced(&ok.sdk, &ok.entries);
-    let identity = Identity { plugin: name, entries, minor };
+    let identity = Identity { plugin: name, entries, minor, features: ok.features };
     let spin = Duration::from_nanos(hello.spin_ns.into());
     let lane = Lane::open(identity, end, host_bell, geometry.slots, hello.window, spin)
         .map_err(host("lane"))?;

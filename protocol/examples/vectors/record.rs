@@ -1,5 +1,7 @@
 //! record/: payloads by field and by byte.
 
+use nylon_protocol::record::Names;
+use nylon_protocol::wire;
 use serde_json::{Value, json};
 
 use crate::support::{hex, record};
@@ -7,7 +9,7 @@ use crate::support::{hex, record};
 pub(crate) fn all() -> Vec<(&'static str, Value)> {
     let mut out = Vec::new();
     let mut add = |name, kind: &str, about: &str, fields: Value| {
-        let bytes = record::encode(kind, &fields);
+        let bytes = record::encode(kind, &fields, Names::Spelled);
         let vector = json!({
             "description": about,
             "type": kind,
@@ -111,6 +113,15 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
             "open": false, "stats": { "bytes": 0, "duration_ms": 0, "error": "" },
         }),
     );
+    add(
+        "step-response-kept",
+        "step",
+        "Logging of a response whose head the session has",
+        json!({
+            "open": false, "stats": { "bytes": 9, "duration_ms": 1, "error": "" },
+            "response_kept": true,
+        }),
+    );
 
     add("mutation-none", "mutation", "a record without entries", json!({ "ops": [] }));
     add(
@@ -210,7 +221,43 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
             "epoch": 1, "abi_minor": 0, "features": 0,
         }),
     );
+    out.extend(named());
     out
+}
+
+/// Records whose header names are ids where the table has them.
+fn named() -> Vec<(&'static str, Value)> {
+    let vector = |kind: &str, about: &str, fields: Value| {
+        let bytes = record::encode(kind, &fields, Names::Ids);
+        let (fields, bytes) = (fields, hex(&bytes));
+        json!({ "description": about, "type": kind, "names": true, "fields": fields, "bytes": bytes })
+    };
+    let all: Vec<_> = wire::NAMES.iter().map(|name| json!([name, ""])).collect();
+    vec![
+        (
+            "names-request",
+            vector("request", "names of the table and others; params are spelled out", {
+                let mixed = json!([["host", "a.test"], ["x-own", "1"], ["cookie", ""], ["", "v"]]);
+                with(with(request(), "headers", mixed), "params", json!([["host", "42"]]))
+            }),
+        ),
+        (
+            "names-head",
+            vector(
+                "response_head",
+                "every name of the table, by id",
+                json!({ "status": 200, "flags": 0, "headers": all }),
+            ),
+        ),
+        (
+            "names-step",
+            vector(
+                "step",
+                "the request and the head of one step",
+                json!({ "open": true, "entry": 0, "request": request(), "response": head() }),
+            ),
+        ),
+    ]
 }
 
 fn with(mut fields: Value, name: &str, value: Value) -> Value {

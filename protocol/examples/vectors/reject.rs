@@ -1,6 +1,7 @@
 //! reject/: what must be refused, and under which name. The file name is the broken rule.
 
 use nylon_protocol::handshake::Control;
+use nylon_protocol::record::Names;
 use nylon_protocol::{Frame, Token, wire};
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
     out.extend(pages());
     out.extend(requests());
     out.extend(heads());
+    out.extend(names());
     out.extend(steps());
     out.extend(mutations());
     out.extend(messages());
@@ -379,6 +381,7 @@ fn request() -> Vec<u8> {
             "method": "GET", "path": "/", "query": "", "host": "a.test", "client_ip": "", "request_id": "",
             "headers": [["host", "a.test"]], "params": [],
         }),
+        Names::Spelled,
     )
 }
 
@@ -441,6 +444,7 @@ fn heads() -> Vec<Named> {
     let good = record::encode(
         "response_head",
         &json!({ "status": 200, "flags": 0, "headers": [["a", "b"]] }),
+        Names::Spelled,
     );
     let h = |name, about, bytes: &[u8]| (name, bad("response_head", about, bytes, name));
     vec![
@@ -450,6 +454,79 @@ fn heads() -> Vec<Named> {
         h("head-span-in-header", "the name lies in the pairs", &patch(&good, 8, &span(8, 1))),
         h("head-span-overflow", "off + len wraps", &patch(&good, 8, &span(u32::MAX, u32::MAX))),
         h("head-span-empty", "an empty span has offset 0", &patch(&good, 8, &span(24, 0))),
+    ]
+}
+
+/// Ids where no name of the table may stand.
+fn names() -> Vec<Named> {
+    let id = |n: u32| span(n, 0);
+    let after = wire::NAMES.len() as u32 + 1;
+    let (name, value) = (wire::REQUEST_PAIRS, wire::REQUEST_PAIRS + 8);
+    let request = request();
+    let mut param = request.clone();
+    (param[wire::REQUEST_HEADERS], param[wire::REQUEST_PARAMS]) = (0, 1);
+    let head = record::encode(
+        "response_head",
+        &json!({ "status": 200, "flags": 0, "headers": [["a", "b"]] }),
+        Names::Spelled,
+    );
+    let agreed =
+        |check, about, bytes: &[u8], rule| with(bad(check, about, bytes, rule), "names", true);
+    vec![
+        (
+            "request-name-id",
+            agreed(
+                "request",
+                "the first id past the table",
+                &patch(&request, name, &id(after)),
+                "request-name-id",
+            ),
+        ),
+        (
+            "request-name-not-agreed",
+            bad(
+                "request",
+                "an id, and the feature is off",
+                &patch(&request, name, &id(1)),
+                "request-span-empty",
+            ),
+        ),
+        (
+            "request-value-id",
+            agreed(
+                "request",
+                "an id for a value",
+                &patch(&request, value, &id(1)),
+                "request-span-empty",
+            ),
+        ),
+        (
+            "request-param-id",
+            agreed(
+                "request",
+                "an id for the name of a parameter",
+                &patch(&param, name, &id(1)),
+                "request-span-empty",
+            ),
+        ),
+        (
+            "head-name-id",
+            agreed(
+                "response_head",
+                "an id of 32 bits",
+                &patch(&head, 8, &id(u32::MAX)),
+                "head-name-id",
+            ),
+        ),
+        (
+            "head-name-not-agreed",
+            bad(
+                "response_head",
+                "an id, and the feature is off",
+                &patch(&head, 8, &id(1)),
+                "head-span-empty",
+            ),
+        ),
     ]
 }
 
@@ -471,6 +548,7 @@ fn steps() -> Vec<Named> {
     let payload = section(SECTION_PAYLOAD, 0, b"{}");
     let piece = section(SECTION_PIECE, 0, b"12345");
     let stats = |body: &[u8]| section(SECTION_STATS, 0, body);
+    let kept = section(SECTION_RESPONSE_KEPT, 0, b"");
     vec![
         (
             "step-order",
@@ -553,6 +631,24 @@ fn steps() -> Vec<Named> {
                 true,
                 &[entry.clone(), section(SECTION_REQUEST, 0, &request()), request_of.clone()],
                 "step-two-requests",
+            ),
+        ),
+        (
+            "step-two-responses",
+            s(
+                "a head, and the one before",
+                false,
+                &[section(SECTION_RESPONSE, 0, &[0; 8]), kept.clone()],
+                "step-two-responses",
+            ),
+        ),
+        (
+            "step-response-kept-open",
+            s(
+                "a session that has no head yet",
+                true,
+                &[entry.clone(), request_of.clone(), kept],
+                "step-response-kept-open",
             ),
         ),
         (

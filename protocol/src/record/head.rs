@@ -1,7 +1,8 @@
 //! The response head: status and headers as they stand (SPEC.md 4.4).
 
 use super::TooLarge;
-use super::pairs::{PAIR, Pairs, SpanRules, put_span};
+use super::names::Names;
+use super::pairs::{PAIR, Pairs, SpanRules, TEXT, put_pairs};
 use crate::bytes::{u16_at, u32_at};
 use crate::violation::Violation;
 use crate::wire;
@@ -11,12 +12,13 @@ const RULES: SpanRules = SpanRules {
     in_header: "head-span-in-header",
     overflow: "head-span-overflow",
     empty: "head-span-empty",
+    name_id: "head-name-id",
 };
 
 /// `{status u16, headers u16, flags u32}`, then the pairs.
 const PAIRS: usize = 8;
 
-/// Appends a response head to `out`; `headers` is walked twice. `flags` is `wire::HEAD_*`.
+/// Appends a response head to `out`. `flags` is `wire::HEAD_*`.
 ///
 /// # Errors
 /// [`TooLarge`] when it would be longer than `wire::LIMIT_RECORD`; `out` is then as before.
@@ -24,27 +26,20 @@ pub fn write_head<'a>(
     out: &mut Vec<u8>,
     status: u16,
     flags: u32,
-    headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    headers: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+    names: Names,
 ) -> Result<(), TooLarge> {
-    let (count, bytes) = headers.clone().fold((0, 0usize), |(n, bytes), (name, value)| {
-        (n + 1, bytes.saturating_add(name.len()).saturating_add(value.len()))
-    });
-    let pairs_end = PAIRS + count * PAIR;
-    if pairs_end.saturating_add(bytes) > wire::LIMIT_RECORD {
-        return Err(TooLarge);
-    }
-    let count = u16::try_from(count).map_err(|_| TooLarge)?;
+    let count = u16::try_from(headers.len()).map_err(|_| TooLarge)?;
     let start = out.len();
-    out.reserve(pairs_end + bytes);
+    out.reserve(PAIRS + headers.len() * (PAIR + TEXT));
     out.extend_from_slice(&status.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
     out.extend_from_slice(&flags.to_le_bytes());
-    out.resize(start + pairs_end, 0);
-    let mut at = start + PAIRS;
-    for (name, value) in headers {
-        put_span(out, start, at, name);
-        put_span(out, start, at + PAIR / 2, value);
-        at += PAIR;
+    out.resize(start + PAIRS + headers.len() * PAIR, 0);
+    put_pairs(out, start, start + PAIRS, headers, names);
+    if out.len() - start > wire::LIMIT_RECORD {
+        out.truncate(start);
+        return Err(TooLarge);
     }
     Ok(())
 }
@@ -64,8 +59,8 @@ impl<'a> Head<'a> {
     /// Checks `record`, which is the head and nothing else.
     ///
     /// # Errors
-    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 or 4.4.
-    pub fn parse(record: &'a [u8]) -> Result<Self, Violation> {
+    /// `Violation::Record` naming the broken rule of SPEC.md 4.1, 4.4 or 4.8.
+    pub fn parse(record: &'a [u8], names: Names) -> Result<Self, Violation> {
         let short = Violation::Record("head-pairs-past-end");
         let status = u16_at(record, 0).ok_or(short)?;
         let headers = u16_at(record, 2).ok_or(short)?;
@@ -74,9 +69,7 @@ impl<'a> Head<'a> {
         if floor > record.len() {
             return Err(short);
         }
-        for at in (PAIRS..floor).step_by(PAIR / 2) {
-            RULES.check(record, at, floor)?;
-        }
+        RULES.check_headers(record, (PAIRS, floor), floor, names)?;
         Ok(Self { record, status, flags, headers })
     }
 

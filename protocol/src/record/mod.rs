@@ -6,6 +6,7 @@
 mod fault;
 mod head;
 mod mutation;
+mod names;
 mod pairs;
 mod request;
 mod step;
@@ -13,6 +14,7 @@ mod step;
 pub use fault::{Fault, write_fault};
 pub use head::{Head, write_head};
 pub use mutation::{Mutation, MutationWriter, Op, Ops, Value};
+pub use names::Names;
 pub use pairs::Pairs;
 pub use request::{Request, RequestFields, write_request};
 pub use step::{Payload, Piece, Source, Stats, Step, StepWriter};

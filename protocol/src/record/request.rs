@@ -1,7 +1,8 @@
 //! The request record: what a session may ask about its request (SPEC.md 4.3).
 
 use super::TooLarge;
-use super::pairs::{PAIR, Pairs, SpanRules, put_span, span};
+use super::names::Names;
+use super::pairs::{PAIR, Pairs, SPAN, SpanRules, TEXT, put_pairs, put_span, span};
 use crate::bytes::{len32, pad8, u16_at, u32_at, u64_at};
 use crate::violation::Violation;
 use crate::wire;
@@ -11,6 +12,7 @@ const RULES: SpanRules = SpanRules {
     in_header: "request-span-in-header",
     overflow: "request-span-overflow",
     empty: "request-span-empty",
+    name_id: "request-name-id",
 };
 
 /// Offsets of the fixed part's spans, in the order their strings are written.
@@ -23,8 +25,8 @@ const SPANS: [usize; 6] = [
     wire::REQUEST_REQUEST_ID,
 ];
 
-/// What goes into a request record. `headers` and `params` are iterators of `(name, value)`, walked twice.
-#[derive(Clone, Copy, Debug)]
+/// What goes into a request record. `headers` and `params` are iterators of `(name, value)`, walked once.
+#[derive(Clone, Debug)]
 pub struct RequestFields<'a, H, P> {
     /// Unix ms.
     pub timestamp_ms: i64,
@@ -60,11 +62,12 @@ pub struct RequestFields<'a, H, P> {
 /// [`TooLarge`] when it would be longer than `wire::LIMIT_RECORD`; `out` is then as before.
 pub fn write_request<'a, H, P>(
     out: &mut Vec<u8>,
-    fields: &RequestFields<'a, H, P>,
+    fields: RequestFields<'a, H, P>,
+    names: Names,
 ) -> Result<(), TooLarge>
 where
-    H: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    P: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    H: ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+    P: ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
 {
     let strings = [
         fields.method,
@@ -74,33 +77,23 @@ where
         fields.client_ip,
         fields.request_id,
     ];
-    let measure = |(n, bytes): (usize, usize), (name, value): (&[u8], &[u8])| {
-        (n + 1, bytes.saturating_add(name.len()).saturating_add(value.len()))
-    };
-    let (headers, header_bytes) = fields.headers.clone().fold((0, 0), measure);
-    let (params, param_bytes) = fields.params.clone().fold((0, 0), measure);
-    let fixed: usize = strings.iter().map(|s| s.len()).sum();
-    let pairs_end = wire::REQUEST_PAIRS + (headers + params) * PAIR;
-    let len = pairs_end
-        .saturating_add(fixed)
-        .saturating_add(header_bytes)
-        .saturating_add(param_bytes)
-        .checked_next_multiple_of(8)
-        .filter(|&len| len <= wire::LIMIT_RECORD)
-        .ok_or(TooLarge)?;
-    let (Ok(headers), Ok(params)) = (u16::try_from(headers), u16::try_from(params)) else {
+    let (headers, params) = (fields.headers.len(), fields.params.len());
+    let (Ok(header_count), Ok(param_count)) = (u16::try_from(headers), u16::try_from(params))
+    else {
         return Err(TooLarge);
     };
+    let params_at = wire::REQUEST_PAIRS + headers * PAIR;
+    let pairs_end = params_at + params * PAIR;
+    let fixed: usize = strings.iter().map(|s| s.len()).sum();
 
     let start = out.len();
-    out.reserve(len);
+    out.reserve(pairs_end + fixed + (headers + params) * TEXT);
     out.resize(start + pairs_end, 0);
     let mut put = |at: usize, bytes: &[u8]| {
         out[start + at..start + at + bytes.len()].copy_from_slice(bytes);
     };
-    put(wire::REQUEST_LEN, &len32(len).to_le_bytes());
-    put(wire::REQUEST_HEADERS, &headers.to_le_bytes());
-    put(wire::REQUEST_PARAMS, &params.to_le_bytes());
+    put(wire::REQUEST_HEADERS, &header_count.to_le_bytes());
+    put(wire::REQUEST_PARAMS, &param_count.to_le_bytes());
     put(wire::REQUEST_TIMESTAMP, &fields.timestamp_ms.to_le_bytes());
     put(wire::REQUEST_BYTES, &fields.bytes.to_le_bytes());
     put(wire::REQUEST_PORT, &fields.port.to_le_bytes());
@@ -109,13 +102,16 @@ where
     for (at, bytes) in SPANS.into_iter().zip(strings) {
         put_span(out, start, start + at, bytes);
     }
-    let mut at = start + wire::REQUEST_PAIRS;
-    for (name, value) in fields.headers.clone().chain(fields.params.clone()) {
-        put_span(out, start, at, name);
-        put_span(out, start, at + PAIR / 2, value);
-        at += PAIR;
-    }
+    put_pairs(out, start, start + wire::REQUEST_PAIRS, fields.headers, names);
+    put_pairs(out, start, start + params_at, fields.params, Names::Spelled);
     pad8(out, start);
+    let len = out.len() - start;
+    if len > wire::LIMIT_RECORD {
+        out.truncate(start);
+        return Err(TooLarge);
+    }
+    let at = start + wire::REQUEST_LEN;
+    out[at..at + 4].copy_from_slice(&len32(len).to_le_bytes());
     Ok(())
 }
 
@@ -131,8 +127,8 @@ impl<'a> Request<'a> {
     /// Checks `record`, which is the record and nothing else.
     ///
     /// # Errors
-    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 or 4.3.
-    pub fn parse(record: &'a [u8]) -> Result<Self, Violation> {
+    /// `Violation::Record` naming the broken rule of SPEC.md 4.1, 4.3 or 4.8.
+    pub fn parse(record: &'a [u8], names: Names) -> Result<Self, Violation> {
         let length = Violation::Record("request-len");
         if record.len() < wire::REQUEST_PAIRS || !record.len().is_multiple_of(8) {
             return Err(length);
@@ -155,7 +151,9 @@ impl<'a> Request<'a> {
         for at in SPANS {
             RULES.check(record, at, floor)?;
         }
-        for at in (wire::REQUEST_PAIRS..floor).step_by(PAIR / 2) {
+        let params_at = wire::REQUEST_PAIRS + usize::from(headers) * PAIR;
+        RULES.check_headers(record, (wire::REQUEST_PAIRS, params_at), floor, names)?;
+        for at in (params_at..floor).step_by(SPAN) {
             RULES.check(record, at, floor)?;
         }
         Ok(Self { record, headers, params })

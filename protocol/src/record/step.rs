@@ -2,7 +2,7 @@
 
 use super::head::Head;
 use super::request::{Request, RequestFields, write_request};
-use super::{TooLarge, write_head};
+use super::{Names, TooLarge, write_head};
 use crate::bytes::{len32, pad8, u16_at, u32_at, u64_at};
 use crate::violation::Violation;
 use crate::wire;
@@ -35,12 +35,12 @@ impl<'o> StepWriter<'o> {
     }
 
     /// The request, written in place.
-    pub fn request<'a, H, P>(&mut self, fields: &RequestFields<'a, H, P>) -> &mut Self
+    pub fn request<'a, H, P>(&mut self, fields: RequestFields<'a, H, P>, names: Names) -> &mut Self
     where
-        H: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-        P: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        H: ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+        P: ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
     {
-        self.section_with(wire::SECTION_REQUEST, |out| write_request(out, fields))
+        self.section_with(wire::SECTION_REQUEST, |out| write_request(out, fields, names))
     }
 
     /// The request, from a record written before.
@@ -73,9 +73,12 @@ impl<'o> StepWriter<'o> {
         &mut self,
         status: u16,
         flags: u32,
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        headers: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+        names: Names,
     ) -> &mut Self {
-        self.section_with(wire::SECTION_RESPONSE, |out| write_head(out, status, flags, headers))
+        self.section_with(wire::SECTION_RESPONSE, |out| {
+            write_head(out, status, flags, headers, names)
+        })
     }
 
     /// The response head, from a record written before.
@@ -97,6 +100,11 @@ impl<'o> StepWriter<'o> {
             out.extend_from_slice(text);
             Ok(())
         })
+    }
+
+    /// The response head is that of this session's last step that had one (SPEC.md 4.9).
+    pub fn response_kept(&mut self) -> &mut Self {
+        self.section(wire::SECTION_RESPONSE_KEPT, 0, &[])
     }
 
     /// Ends the record.
@@ -204,14 +212,16 @@ pub struct Step<'a> {
     pub piece: Option<Piece<'a>>,
     /// What Logging may ask.
     pub stats: Option<Stats<'a>>,
+    /// The response head is that of this session's last step that had one.
+    pub response_kept: bool,
 }
 
 impl<'a> Step<'a> {
     /// Checks the payload of a host's CALL; `open` says whether the frame has the flag OPEN.
     ///
     /// # Errors
-    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4 or 4.7.
-    pub fn parse(payload: &'a [u8], open: bool) -> Result<Self, Violation> {
+    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4 or 4.7 to 4.9.
+    pub fn parse(payload: &'a [u8], open: bool, names: Names) -> Result<Self, Violation> {
         let bad = |rule| Err(Violation::Record(rule));
         let mut step = Self::default();
         let mut rest = payload;
@@ -222,18 +232,20 @@ impl<'a> Step<'a> {
                 return bad(if section.tag == last { "step-twice" } else { "step-order" });
             }
             (last, rest) = (section.tag, after);
-            step.add(&section)?;
+            step.add(&section, names)?;
         }
         match (open, step.entry, step.request) {
             (true, None, _) => bad("step-open-without-entry"),
             (true, _, None) => bad("step-open-without-request"),
             (false, Some(_), _) => bad("step-entry-without-open"),
             (false, _, Some(_)) => bad("step-request-without-open"),
+            (true, ..) if step.response_kept => bad("step-response-kept-open"),
+            _ if step.response_kept && step.response.is_some() => bad("step-two-responses"),
             _ => Ok(step),
         }
     }
 
-    fn add(&mut self, section: &Section<'a>) -> Result<(), Violation> {
+    fn add(&mut self, section: &Section<'a>, names: Names) -> Result<(), Violation> {
         let Section { tag, aux, body } = *section;
         let length = Violation::Record("step-section-len");
         let word = || <[u8; 4]>::try_from(body).map(u32::from_le_bytes).map_err(|_| length);
@@ -243,7 +255,9 @@ impl<'a> Step<'a> {
                 empty()?;
                 self.entry = Some(aux);
             }
-            wire::SECTION_REQUEST => self.request = Some(Source::Record(Request::parse(body)?)),
+            wire::SECTION_REQUEST => {
+                self.request = Some(Source::Record(Request::parse(body, names)?))
+            }
             wire::SECTION_REQUEST_OF => {
                 let sid = word()?;
                 if self.request.replace(Source::Session(sid)).is_some() {
@@ -256,11 +270,15 @@ impl<'a> Step<'a> {
                 empty()?;
                 self.set_payload(Payload::Call)?;
             }
-            wire::SECTION_RESPONSE => self.response = Some(Head::parse(body)?),
+            wire::SECTION_RESPONSE => self.response = Some(Head::parse(body, names)?),
             wire::SECTION_PIECE => {
                 self.piece = Some(Piece { bytes: body, last: aux & wire::PIECE_LAST != 0 });
             }
             wire::SECTION_STATS => self.stats = Some(Stats::parse(body)?),
+            wire::SECTION_RESPONSE_KEPT => {
+                empty()?;
+                self.response_kept = true;
+            }
             _ => {} // a later minor's section
         }
         Ok(())

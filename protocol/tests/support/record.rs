@@ -1,8 +1,8 @@
 //! Records in the notation of vectors/README.md, both ways.
 
 use nylon_protocol::record::{
-    Fault, Head, Mutation, MutationWriter, Op, Pairs, Payload, Request, RequestFields, Source,
-    Step, StepWriter, Value as Body, write_fault, write_head, write_request,
+    Fault, Head, Mutation, MutationWriter, Names, Op, Pairs, Payload, Request, RequestFields,
+    Source, Step, StepWriter, Value as Body, write_fault, write_head, write_request,
 };
 use nylon_protocol::segment::Header;
 use nylon_protocol::{Violation, check, headers};
@@ -13,14 +13,14 @@ use super::{Pair, geometry, number, of_geometry, of_string, string, text};
 type Owned = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The bytes of a record of `kind` with these `fields`.
-pub(crate) fn encode(kind: &str, fields: &Value) -> Vec<u8> {
+pub(crate) fn encode(kind: &str, fields: &Value, names: Names) -> Vec<u8> {
     let mut out = Vec::new();
     match kind {
-        "request" => request(fields, |f| write_request(&mut out, f).unwrap()),
+        "request" => request(fields, |f| write_request(&mut out, f, names).unwrap()),
         "response_head" => head(fields, |status, flags, headers| {
-            write_head(&mut out, status, flags, headers.iter().copied()).unwrap();
+            write_head(&mut out, status, flags, headers.iter().copied(), names).unwrap();
         }),
-        "step" => step(fields, &mut out),
+        "step" => step(fields, &mut out, names),
         "mutation" => mutation(fields, &mut out),
         "error" => write_fault(&mut out, number(&fields["code"]), text(&fields["text"])),
         "window" => out = number::<u64>(&fields["total"]).to_le_bytes().to_vec(),
@@ -36,11 +36,16 @@ pub(crate) fn encode(kind: &str, fields: &Value) -> Vec<u8> {
 }
 
 /// The fields of a record of `kind`, or the rule it breaks.
-pub(crate) fn decode(kind: &str, bytes: &[u8], open: bool) -> Result<Value, Violation> {
+pub(crate) fn decode(
+    kind: &str,
+    bytes: &[u8],
+    open: bool,
+    names: Names,
+) -> Result<Value, Violation> {
     Ok(match kind {
-        "request" => of_request(&Request::parse(bytes)?),
-        "response_head" => of_head(&Head::parse(bytes)?),
-        "step" => of_step(&Step::parse(bytes, open)?, open),
+        "request" => of_request(&Request::parse(bytes, names)?),
+        "response_head" => of_head(&Head::parse(bytes, names)?),
+        "step" => of_step(&Step::parse(bytes, open, names)?, open),
         "mutation" => {
             json!({ "ops": Mutation::parse(bytes)?.ops().map(of_op).collect::<Vec<_>>() })
         }
@@ -62,6 +67,11 @@ pub(crate) fn decode(kind: &str, bytes: &[u8], open: bool) -> Result<Value, Viol
         }
         other => panic!("unknown record {other}"),
     })
+}
+
+/// What a vector says of header names.
+pub(crate) fn names(vector: &Value) -> Names {
+    if vector["names"] == true { Names::Ids } else { Names::Spelled }
 }
 
 /// The header page of these `fields`.
@@ -89,12 +99,12 @@ fn of_pairs(pairs: Pairs<'_>) -> Vec<Value> {
 
 type Iter<'a> = std::vec::IntoIter<Pair<'a>>;
 
-fn request(v: &Value, write: impl FnOnce(&RequestFields<'_, Iter<'_>, Iter<'_>>)) {
+fn request(v: &Value, write: impl FnOnce(RequestFields<'_, Iter<'_>, Iter<'_>>)) {
     let s = |name: &str| string(&v[name]);
     let (method, path, query) = (s("method"), s("path"), s("query"));
     let (host, client_ip, request_id) = (s("host"), s("client_ip"), s("request_id"));
     let (headers, params) = (pairs(&v["headers"]), pairs(&v["params"]));
-    write(&RequestFields {
+    write(RequestFields {
         timestamp_ms: v["timestamp_ms"].as_i64().expect("a number"),
         bytes: number(&v["bytes"]),
         port: number(&v["port"]),
@@ -138,7 +148,7 @@ fn of_head(head: &Head<'_>) -> Value {
     json!({ "status": head.status, "flags": head.flags, "headers": of_pairs(head.headers()) })
 }
 
-fn step(v: &Value, out: &mut Vec<u8>) {
+fn step(v: &Value, out: &mut Vec<u8>, names: Names) {
     let mut w = StepWriter::new(out);
     let get = |name: &str| v.get(name);
     if let Some(index) = get("entry") {
@@ -146,7 +156,7 @@ fn step(v: &Value, out: &mut Vec<u8>) {
     }
     if let Some(fields) = get("request") {
         request(fields, |f| {
-            w.request(f);
+            w.request(f, names);
         });
     }
     if let Some(sid) = get("request_of") {
@@ -163,7 +173,7 @@ fn step(v: &Value, out: &mut Vec<u8>) {
     }
     if let Some(fields) = get("response") {
         head(fields, |status, flags, headers| {
-            w.response(status, flags, headers.iter().copied());
+            w.response(status, flags, headers.iter().copied(), names);
         });
     }
     if let Some(piece) = get("piece") {
@@ -172,6 +182,9 @@ fn step(v: &Value, out: &mut Vec<u8>) {
     if let Some(stats) = get("stats") {
         let (bytes, duration) = (number(&stats["bytes"]), number(&stats["duration_ms"]));
         w.stats(bytes, duration, text(&stats["error"]));
+    }
+    if get("response_kept").is_some() {
+        w.response_kept();
     }
     w.finish().unwrap();
 }
@@ -204,6 +217,9 @@ fn of_step(step: &Step<'_>, open: bool) -> Value {
             "duration_ms": stats.duration_ms,
             "error": of_string(stats.error),
         });
+    }
+    if step.response_kept {
+        v["response_kept"] = json!(true);
     }
     v
 }

@@ -163,6 +163,7 @@
 #define NYLON_SECTION_RESPONSE 7 /* the response head as it stands */
 #define NYLON_SECTION_PIECE 8 /* body piece; aux = PIECE_* bits */
 #define NYLON_SECTION_STATS 9 /* what Logging may ask */
+#define NYLON_SECTION_RESPONSE_KEPT 10 /* the last response head this session got still stands; no body (since 1.1) */
 
 /* aux bits of the section `piece`. */
 #define NYLON_PIECE_LAST 1 /* no piece follows */
@@ -188,6 +189,150 @@
 #define NYLON_REQUEST_REQUEST_ID 72 /* span */
 #define NYLON_REQUEST_SPARE 80 /* two spans, 0 */
 #define NYLON_REQUEST_PAIRS 96 /* pair[headers+params], 16 B each: span name, span value */
+
+/* Header names that travel as ids (SPEC.md 4.8): 1..=47 the regular ones of RFC 7541, Appendix A, then what browsers and proxies send. Never renumbered; a longer table is another feature. */
+#define NYLON_NAME_ACCEPT_CHARSET 1 /* accept-charset */
+#define NYLON_NAME_ACCEPT_ENCODING 2 /* accept-encoding */
+#define NYLON_NAME_ACCEPT_LANGUAGE 3 /* accept-language */
+#define NYLON_NAME_ACCEPT_RANGES 4 /* accept-ranges */
+#define NYLON_NAME_ACCEPT 5 /* accept */
+#define NYLON_NAME_ACCESS_CONTROL_ALLOW_ORIGIN 6 /* access-control-allow-origin */
+#define NYLON_NAME_AGE 7 /* age */
+#define NYLON_NAME_ALLOW 8 /* allow */
+#define NYLON_NAME_AUTHORIZATION 9 /* authorization */
+#define NYLON_NAME_CACHE_CONTROL 10 /* cache-control */
+#define NYLON_NAME_CONTENT_DISPOSITION 11 /* content-disposition */
+#define NYLON_NAME_CONTENT_ENCODING 12 /* content-encoding */
+#define NYLON_NAME_CONTENT_LANGUAGE 13 /* content-language */
+#define NYLON_NAME_CONTENT_LENGTH 14 /* content-length */
+#define NYLON_NAME_CONTENT_LOCATION 15 /* content-location */
+#define NYLON_NAME_CONTENT_RANGE 16 /* content-range */
+#define NYLON_NAME_CONTENT_TYPE 17 /* content-type */
+#define NYLON_NAME_COOKIE 18 /* cookie */
+#define NYLON_NAME_DATE 19 /* date */
+#define NYLON_NAME_ETAG 20 /* etag */
+#define NYLON_NAME_EXPECT 21 /* expect */
+#define NYLON_NAME_EXPIRES 22 /* expires */
+#define NYLON_NAME_FROM 23 /* from */
+#define NYLON_NAME_HOST 24 /* host */
+#define NYLON_NAME_IF_MATCH 25 /* if-match */
+#define NYLON_NAME_IF_MODIFIED_SINCE 26 /* if-modified-since */
+#define NYLON_NAME_IF_NONE_MATCH 27 /* if-none-match */
+#define NYLON_NAME_IF_RANGE 28 /* if-range */
+#define NYLON_NAME_IF_UNMODIFIED_SINCE 29 /* if-unmodified-since */
+#define NYLON_NAME_LAST_MODIFIED 30 /* last-modified */
+#define NYLON_NAME_LINK 31 /* link */
+#define NYLON_NAME_LOCATION 32 /* location */
+#define NYLON_NAME_MAX_FORWARDS 33 /* max-forwards */
+#define NYLON_NAME_PROXY_AUTHENTICATE 34 /* proxy-authenticate */
+#define NYLON_NAME_PROXY_AUTHORIZATION 35 /* proxy-authorization */
+#define NYLON_NAME_RANGE 36 /* range */
+#define NYLON_NAME_REFERER 37 /* referer */
+#define NYLON_NAME_REFRESH 38 /* refresh */
+#define NYLON_NAME_RETRY_AFTER 39 /* retry-after */
+#define NYLON_NAME_SERVER 40 /* server */
+#define NYLON_NAME_SET_COOKIE 41 /* set-cookie */
+#define NYLON_NAME_STRICT_TRANSPORT_SECURITY 42 /* strict-transport-security */
+#define NYLON_NAME_TRANSFER_ENCODING 43 /* transfer-encoding */
+#define NYLON_NAME_USER_AGENT 44 /* user-agent */
+#define NYLON_NAME_VARY 45 /* vary */
+#define NYLON_NAME_VIA 46 /* via */
+#define NYLON_NAME_WWW_AUTHENTICATE 47 /* www-authenticate */
+#define NYLON_NAME_CONNECTION 48 /* connection */
+#define NYLON_NAME_DNT 49 /* dnt */
+#define NYLON_NAME_FORWARDED 50 /* forwarded */
+#define NYLON_NAME_ORIGIN 51 /* origin */
+#define NYLON_NAME_PRAGMA 52 /* pragma */
+#define NYLON_NAME_PRIORITY 53 /* priority */
+#define NYLON_NAME_SEC_CH_UA 54 /* sec-ch-ua */
+#define NYLON_NAME_SEC_CH_UA_MOBILE 55 /* sec-ch-ua-mobile */
+#define NYLON_NAME_SEC_CH_UA_PLATFORM 56 /* sec-ch-ua-platform */
+#define NYLON_NAME_SEC_FETCH_DEST 57 /* sec-fetch-dest */
+#define NYLON_NAME_SEC_FETCH_MODE 58 /* sec-fetch-mode */
+#define NYLON_NAME_SEC_FETCH_SITE 59 /* sec-fetch-site */
+#define NYLON_NAME_SEC_FETCH_USER 60 /* sec-fetch-user */
+#define NYLON_NAME_TE 61 /* te */
+#define NYLON_NAME_TRACEPARENT 62 /* traceparent */
+#define NYLON_NAME_TRACESTATE 63 /* tracestate */
+#define NYLON_NAME_UPGRADE_INSECURE_REQUESTS 64 /* upgrade-insecure-requests */
+#define NYLON_NAME_X_FORWARDED_FOR 65 /* x-forwarded-for */
+#define NYLON_NAME_X_FORWARDED_HOST 66 /* x-forwarded-host */
+#define NYLON_NAME_X_FORWARDED_PROTO 67 /* x-forwarded-proto */
+#define NYLON_NAME_X_REAL_IP 68 /* x-real-ip */
+#define NYLON_NAME_X_REQUEST_ID 69 /* x-request-id */
+#define NYLON_NAME_X_REQUESTED_WITH 70 /* x-requested-with */
+/* NYLON_NAME_* by id - 1, as an initialiser. */
+#define NYLON_NAMES { \
+  "accept-charset", \
+  "accept-encoding", \
+  "accept-language", \
+  "accept-ranges", \
+  "accept", \
+  "access-control-allow-origin", \
+  "age", \
+  "allow", \
+  "authorization", \
+  "cache-control", \
+  "content-disposition", \
+  "content-encoding", \
+  "content-language", \
+  "content-length", \
+  "content-location", \
+  "content-range", \
+  "content-type", \
+  "cookie", \
+  "date", \
+  "etag", \
+  "expect", \
+  "expires", \
+  "from", \
+  "host", \
+  "if-match", \
+  "if-modified-since", \
+  "if-none-match", \
+  "if-range", \
+  "if-unmodified-since", \
+  "last-modified", \
+  "link", \
+  "location", \
+  "max-forwards", \
+  "proxy-authenticate", \
+  "proxy-authorization", \
+  "range", \
+  "referer", \
+  "refresh", \
+  "retry-after", \
+  "server", \
+  "set-cookie", \
+  "strict-transport-security", \
+  "transfer-encoding", \
+  "user-agent", \
+  "vary", \
+  "via", \
+  "www-authenticate", \
+  "connection", \
+  "dnt", \
+  "forwarded", \
+  "origin", \
+  "pragma", \
+  "priority", \
+  "sec-ch-ua", \
+  "sec-ch-ua-mobile", \
+  "sec-ch-ua-platform", \
+  "sec-fetch-dest", \
+  "sec-fetch-mode", \
+  "sec-fetch-site", \
+  "sec-fetch-user", \
+  "te", \
+  "traceparent", \
+  "tracestate", \
+  "upgrade-insecure-requests", \
+  "x-forwarded-for", \
+  "x-forwarded-host", \
+  "x-forwarded-proto", \
+  "x-real-ip", \
+  "x-request-id", \
+  "x-requested-with" }
 
 /* flags of a request record. */
 #define NYLON_REQFLAG_TLS 1 /* the client connection is TLS */
@@ -240,7 +385,9 @@
 #define NYLON_FEATURE_HOST_CALLS 1 /* the worker may send CALL */
 #define NYLON_FEATURE_STREAMS 2 /* DATA and WINDOW in both directions */
 #define NYLON_FEATURE_REQUEST_BODY_FILTER 4 /* phase 5 (since 1.1) */
-#define NYLON_FEATURE_KNOWN 7 /* all features this tree offers */
+#define NYLON_FEATURE_HEADER_NAMES 8 /* header names of the group `name` travel as ids (since 1.1) */
+#define NYLON_FEATURE_RESPONSE_KEPT 16 /* the section of that name (since 1.1) */
+#define NYLON_FEATURE_KNOWN 31 /* all features this tree offers */
 
 /* Indices into a lane's statistics (never trusted). */
 #define NYLON_STAT_TAKEN 0 /* frames taken from the peer's ring, stored before the frame is worked on */

@@ -30,6 +30,7 @@ type Session struct {
 	sid   uint32
 	entry *Entry
 	req   wire.Request
+	head  wire.Head     // the last response head that came; only the lane's leader looks at it
 	wants atomic.Uint32 // bit p: a handler for phase p is registered
 	over  atomic.Bool
 
@@ -102,7 +103,7 @@ func (s *Session) closeByHost() {
 // call starts an invocation; it opens the session first if the frame says so.
 func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 	w, open := k.w, f.Flags&wire.FlagOpen != 0
-	step, err := wire.ParseStep(l.Keep(f), open)
+	step, err := wire.ParseStep(l.Keep(f), open, w.Features&wire.FeatureHeaderNames != 0)
 	if err != nil {
 		w.Fault(err)
 		return nil, nil
@@ -142,6 +143,10 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 		}
 	} else if s = w.Lookup(f.Sid); s == nil {
 		return refuse(wire.ErrorClosed, notOpen(f.Sid).Error())
+	}
+	if !s.head.Stands(&step) {
+		w.Fault(fmt.Errorf("session %d has no response head", s.sid))
+		return nil, nil
 	}
 	inv := s.Owner.NewCall()
 	inv.Session, inv.token, inv.Phase, inv.slot, inv.running = s, f.Token(), f.Phase, at, true

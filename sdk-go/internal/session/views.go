@@ -68,13 +68,8 @@ func (s *Session) Header(name string) string {
 		}
 	}
 	s.edits.mu.Unlock()
-	headers := s.req.Headers()
-	for i := headers.Len() - 1; i >= 0; i-- {
-		if n, v := headers.At(i); len(n) == len(name) && strings.EqualFold(shm.String(n), name) {
-			return shm.String(v)
-		}
-	}
-	return ""
+	value, _ := s.req.Headers().Last(name)
+	return shm.String(value)
 }
 
 // Headers are the request headers in order, names in lower case, with the session's own changes.

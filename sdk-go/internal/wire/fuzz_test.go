@@ -37,7 +37,11 @@ func addVectors(f *testing.F) {
 func walkPairs(t *testing.T, p Pairs) {
 	n := 0
 	for name, value := range p.All() {
-		_, _ = name, value
+		if last, ok := p.Last(string(name)); len(name) != 0 && !ok {
+			t.Errorf("no %q", name)
+		} else {
+			_, _ = last, value
+		}
 		n++
 	}
 	if n != p.Len() {
@@ -56,14 +60,16 @@ func walkRequest(t *testing.T, r Request) {
 func FuzzStep(f *testing.F) {
 	addVectors(f)
 	f.Fuzz(func(t *testing.T, record []byte) {
-		if r, err := ParseRequest(record); err == nil {
-			walkRequest(t, r)
+		for _, ids := range []bool{false, true} {
+			if r, err := ParseRequest(record, ids); err == nil {
+				walkRequest(t, r)
+			}
+			if h, err := ParseHead(record, ids); err == nil {
+				walkPairs(t, h.Headers())
+			}
 		}
-		if h, err := ParseHead(record); err == nil {
-			walkPairs(t, h.Headers())
-		}
-		for _, open := range []bool{false, true} {
-			step, err := ParseStep(record, open)
+		for i := range 4 {
+			step, err := ParseStep(record, i&1 != 0, i&2 != 0)
 			if err != nil {
 				continue
 			}
@@ -93,6 +99,15 @@ func FuzzMutation(f *testing.F) {
 			t.Errorf("%x, %v, not %x", again, err, record)
 		}
 	})
+}
+
+// stringsLen is how many bytes the names and values of pairs have.
+func stringsLen(pairs []Pair) int {
+	n := 0
+	for i := range pairs {
+		n += len(pairs[i].Name) + len(pairs[i].Value)
+	}
+	return n
 }
 
 func FuzzControl(f *testing.F) {

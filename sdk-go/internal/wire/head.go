@@ -5,10 +5,11 @@ import "encoding/binary"
 // headPairs is where a head's pairs start: behind {status u16, headers u16, flags u32}.
 const headPairs = 8
 
-// AppendHead appends a response head (SPEC.md 4.4); flags is Head* bits. On error dst comes back as it was.
-func AppendHead(dst []byte, status uint16, flags uint32, headers []Pair) ([]byte, error) {
+// AppendHead appends a response head (SPEC.md 4.4); flags is Head* bits, ids says whether names are ids
+// (SPEC.md 4.8). On error dst comes back as it was.
+func AppendHead(dst []byte, status uint16, flags uint32, headers []Pair, ids bool) ([]byte, error) {
 	pairsEnd := headPairs + len(headers)*pairSize
-	if pairsEnd+stringsLen(headers) > LimitRecord {
+	if pairsEnd > LimitRecord {
 		return dst, ErrTooLarge
 	}
 	start := len(dst)
@@ -17,7 +18,11 @@ func AppendHead(dst []byte, status uint16, flags uint32, headers []Pair) ([]byte
 	dst = le.AppendUint16(dst, uint16(len(headers)))
 	dst = le.AppendUint32(dst, flags)
 	dst = appendZeros(dst, pairsEnd-headPairs)
-	return appendPairs(dst, start, start+headPairs, headers), nil
+	dst = appendPairs(dst, start, start+headPairs, headers, ids)
+	if len(dst)-start > LimitRecord {
+		return dst[:start], ErrTooLarge
+	}
+	return dst, nil
 }
 
 // Head is a checked response head. What it returns are views of the record.
@@ -26,8 +31,8 @@ type Head struct {
 	headers int
 }
 
-// ParseHead checks record, which is the head and nothing else.
-func ParseHead(record []byte) (Head, error) {
+// ParseHead checks record, which is the head and nothing else; ids says whether FeatureHeaderNames is on.
+func ParseHead(record []byte, ids bool) (Head, error) {
 	if len(record) < headPairs {
 		return Head{}, recordRule("head-pairs-past-end")
 	}
@@ -36,12 +41,23 @@ func ParseHead(record []byte) (Head, error) {
 	if floor > len(record) {
 		return Head{}, recordRule("head-pairs-past-end")
 	}
-	for at := headPairs; at < floor; at += spanSize {
-		if err := checkSpan(record, at, floor, "head"); err != nil {
-			return Head{}, err
-		}
+	if err := checkHeaders(record, headPairs, floor, floor, "head", ids); err != nil {
+		return Head{}, err
 	}
 	return Head{record, headers}, nil
+}
+
+// Stands takes the head of a session's step, or gives it the last one when the step says that it still stands; false
+// when there was none (SPEC.md 4.9).
+func (h *Head) Stands(step *Step) bool {
+	switch {
+	case step.HasResponse:
+		*h = step.Response
+	case step.ResponseKept:
+		step.HasResponse, step.Response = true, *h
+		return h.record != nil
+	}
+	return true
 }
 
 // Record is the whole record; nil for the zero Head.

@@ -15,7 +15,8 @@ type Pair struct {
 	Name, Value string
 }
 
-// Pairs are the names and values of a checked record, in order; repeated names are kept.
+// Pairs are the names and values of a checked record, in order; repeated names are kept. Names that are ids (SPEC.md
+// 4.8) read like those that are spelled out.
 type Pairs struct {
 	record []byte
 	at, n  int
@@ -24,17 +25,29 @@ type Pairs struct {
 // Len is the number of pairs.
 func (p Pairs) Len() int { return p.n }
 
-// At is pair i of 0..Len, as views of the record.
+// At is pair i of 0..Len, as views of the record or of the table of names.
 func (p Pairs) At(i int) (name, value []byte) {
 	at := p.at + i*pairSize
-	return span(p.record, at), span(p.record, at+spanSize)
+	return nameAt(p.record, at), span(p.record, at+spanSize)
+}
+
+// Last is the value of the last pair of a name in any case.
+func (p Pairs) Last(name string) (value []byte, ok bool) {
+	id := uint64(nameID(name))
+	for at := p.at + (p.n-1)*pairSize; at >= p.at; at -= pairSize {
+		v := binary.LittleEndian.Uint64(p.record[at:])
+		if v == id && id != 0 || v>>32 == uint64(len(name)) && v>>32 != 0 && sameName(span(p.record, at), name) {
+			return span(p.record, at+spanSize), true
+		}
+	}
+	return nil, false
 }
 
 // All iterates over the pairs.
 func (p Pairs) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
-		for i := range p.n {
-			if !yield(p.At(i)) {
+		for at := p.at; at < p.at+p.n*pairSize; at += pairSize {
+			if !yield(nameAt(p.record, at), span(p.record, at+spanSize)) {
 				return
 			}
 		}
@@ -46,6 +59,16 @@ func span(record []byte, at int) []byte {
 	off := binary.LittleEndian.Uint32(record[at:])
 	n := binary.LittleEndian.Uint32(record[at+4:])
 	end := off + n
+	return record[off:end:end]
+}
+
+// nameAt is the name whose checked span stands at offset at: an id has no length and is no offset (SPEC.md 4.8).
+func nameAt(record []byte, at int) []byte {
+	v := binary.LittleEndian.Uint64(record[at:])
+	if v < uint64(len(names)) {
+		return names[v]
+	}
+	off, end := uint32(v), uint32(v)+uint32(v>>32)
 	return record[off:end:end]
 }
 
@@ -80,22 +103,22 @@ func appendSpan(dst []byte, start, at int, s string) []byte {
 	return append(dst, s...)
 }
 
-// appendPairs appends the strings of pairs, whose spans stand from offset at of dst.
-func appendPairs(dst []byte, start, at int, pairs []Pair) []byte {
+// appendPairs appends the strings of pairs, whose spans stand from offset at of dst; with ids, names of the table become
+// ids.
+func appendPairs(dst []byte, start, at int, pairs []Pair, ids bool) []byte {
 	for i := range pairs {
-		dst = appendSpan(dst, start, at+i*pairSize, pairs[i].Name)
+		id := uint32(0)
+		if ids {
+			id = nameID(pairs[i].Name)
+		}
+		if id != 0 {
+			binary.LittleEndian.PutUint32(dst[at+i*pairSize:], id)
+		} else {
+			dst = appendSpan(dst, start, at+i*pairSize, pairs[i].Name)
+		}
 		dst = appendSpan(dst, start, at+i*pairSize+spanSize, pairs[i].Value)
 	}
 	return dst
-}
-
-// stringsLen is how many bytes the names and values of pairs have.
-func stringsLen(pairs []Pair) int {
-	n := 0
-	for i := range pairs {
-		n += len(pairs[i].Name) + len(pairs[i].Value)
-	}
-	return n
 }
 
 // zeros is what records are padded with, and what their fixed parts start as.

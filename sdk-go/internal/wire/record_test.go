@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -37,7 +38,7 @@ func TestStepRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step, err := ParseStep(out[6:], true)
+	step, err := ParseStep(out[6:], true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +144,7 @@ func TestNoAllocations(t *testing.T) {
 	buf := make([]byte, 0, 4096)
 	request := testRequest()
 	per := testing.AllocsPerRun(100, func() {
-		var s StepWriter
+		s := StepWriter{NameIDs: true}
 		s.Reset(buf)
 		s.Entry(1)
 		s.Request(request)
@@ -152,9 +153,14 @@ func TestNoAllocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		step, err := ParseStep(record, true)
+		step, err := ParseStep(record, true, true)
 		if err != nil || step.Request.Headers().Len() != 3 {
 			t.Fatal(err)
+		}
+		for _, name := range []string{"host", "Host", "X-Empty"} {
+			if _, ok := step.Request.Headers().Last(name); !ok {
+				t.Fatal(name)
+			}
 		}
 		var m MutationWriter
 		m.Reset(buf)
@@ -172,5 +178,44 @@ func TestNoAllocations(t *testing.T) {
 	})
 	if per != 0 {
 		t.Errorf("%v allocations", per)
+	}
+}
+
+// Every name of the table is found in any case, and nothing else.
+func TestNameIDs(t *testing.T) {
+	for id, name := range names {
+		if id == 0 {
+			continue
+		}
+		for _, s := range []string{string(name), strings.ToUpper(string(name))} {
+			if found := nameID(s); found != uint32(id) {
+				t.Errorf("%s: %d, not %d", s, found, id)
+			}
+		}
+		for _, s := range []string{string(name) + "x", string(name[1:]), "\r" + string(name[1:]), string(name[:1]) + "\r" + string(name[2:])} {
+			if found := nameID(s); found != 0 && string(names[found]) != s {
+				t.Errorf("%q: %d", s, found)
+			}
+		}
+	}
+}
+
+// A head that still stands must have come before.
+func TestHeadStands(t *testing.T) {
+	var last Head
+	kept := Step{ResponseKept: true}
+	if last.Stands(&kept) {
+		t.Error("a session without a head has one")
+	}
+	record, err := AppendHead(nil, 404, 0, testHeaders, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := ParseHead(record, true)
+	if err != nil || !last.Stands(&Step{HasResponse: true, Response: head}) || !last.Stands(&Step{}) {
+		t.Fatal(err)
+	}
+	if kept = (Step{ResponseKept: true}); !last.Stands(&kept) || !kept.HasResponse || kept.Response.Status() != 404 {
+		t.Error(kept)
 	}
 }

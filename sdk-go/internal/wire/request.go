@@ -24,24 +24,18 @@ type RequestFields struct {
 	Params      []Pair // route parameters
 }
 
-// AppendRequest appends the record of r; on error dst comes back as it was.
-func AppendRequest(dst []byte, r *RequestFields) ([]byte, error) {
+// AppendRequest appends the record of r; ids says whether names are ids (SPEC.md 4.8). On error dst comes back as it was.
+func AppendRequest(dst []byte, r *RequestFields, ids bool) ([]byte, error) {
 	fixed := [...]string{r.Method, r.Path, r.Query, r.Host, r.ClientIP, r.RequestID}
 	pairs := len(r.Headers) + len(r.Params)
 	pairsEnd := RequestPairs + pairs*pairSize
-	n := pairsEnd + stringsLen(r.Headers) + stringsLen(r.Params)
-	for _, s := range fixed {
-		n += len(s)
-	}
-	n = round8(n)
-	if n > LimitRecord {
+	if pairsEnd > LimitRecord {
 		return dst, ErrTooLarge
 	}
 	start := len(dst)
 	dst = appendZeros(dst, pairsEnd)
 	rec := dst[start:]
 	le := binary.LittleEndian
-	le.PutUint32(rec[RequestLen:], uint32(n))
 	le.PutUint16(rec[RequestHeaders:], uint16(len(r.Headers)))
 	le.PutUint16(rec[RequestParams:], uint16(len(r.Params)))
 	le.PutUint64(rec[RequestTimestamp:], uint64(r.TimestampMs))
@@ -55,9 +49,14 @@ func AppendRequest(dst []byte, r *RequestFields) ([]byte, error) {
 		dst = appendSpan(dst, start, start+requestSpans[i], s)
 	}
 	at := start + RequestPairs
-	dst = appendPairs(dst, start, at, r.Headers)
-	dst = appendPairs(dst, start, at+len(r.Headers)*pairSize, r.Params)
-	return pad8(dst, start), nil
+	dst = appendPairs(dst, start, at, r.Headers, ids)
+	dst = appendPairs(dst, start, at+len(r.Headers)*pairSize, r.Params, false)
+	dst = pad8(dst, start)
+	if len(dst)-start > LimitRecord {
+		return dst[:start], ErrTooLarge
+	}
+	le.PutUint32(dst[start+RequestLen:], uint32(len(dst)-start))
+	return dst, nil
 }
 
 // Request is a checked request record. What it returns are views of the record.
@@ -66,8 +65,8 @@ type Request struct {
 	headers, params int
 }
 
-// ParseRequest checks record, which is the record and nothing else.
-func ParseRequest(record []byte) (Request, error) {
+// ParseRequest checks record, which is the record and nothing else; ids says whether FeatureHeaderNames is on.
+func ParseRequest(record []byte, ids bool) (Request, error) {
 	if len(record) < RequestPairs || len(record)%8 != 0 {
 		return Request{}, recordRule("request-len")
 	}
@@ -92,7 +91,11 @@ func ParseRequest(record []byte) (Request, error) {
 			return Request{}, err
 		}
 	}
-	for at := RequestPairs; at < floor; at += spanSize {
+	params := RequestPairs + r.headers*pairSize
+	if err := checkHeaders(record, RequestPairs, params, floor, "request", ids); err != nil {
+		return Request{}, err
+	}
+	for at := params; at < floor; at += spanSize {
 		if err := checkSpan(record, at, floor, "request"); err != nil {
 			return Request{}, err
 		}

@@ -16,6 +16,8 @@ const (
 // StepWriter appends one step record (SPEC.md 4.2): what a host tells a worker with a CALL. Call its methods in the
 // order they stand here, which is the order the sections must have; each at most once. Reset starts a record.
 type StepWriter struct {
+	NameIDs bool // whether the worker has FeatureHeaderNames; stays over a Reset
+
 	buf   []byte
 	start int
 	last  uint16
@@ -23,7 +25,9 @@ type StepWriter struct {
 }
 
 // Reset starts a record at the end of dst.
-func (w *StepWriter) Reset(dst []byte) { *w = StepWriter{buf: dst, start: len(dst)} }
+func (w *StepWriter) Reset(dst []byte) {
+	*w = StepWriter{NameIDs: w.NameIDs, buf: dst, start: len(dst)}
+}
 
 // Entry is the index into HelloOk.Entries; on the CALL that opens the session.
 func (w *StepWriter) Entry(index uint16) { w.section(SectionEntry, index, nil) }
@@ -31,7 +35,7 @@ func (w *StepWriter) Entry(index uint16) { w.section(SectionEntry, index, nil) }
 // Request is the request, written in place.
 func (w *StepWriter) Request(r *RequestFields) {
 	at := w.open(SectionRequest, 0)
-	w.close(at, func(b []byte) ([]byte, error) { return AppendRequest(b, r) })
+	w.close(at, func(b []byte) ([]byte, error) { return AppendRequest(b, r, w.NameIDs) })
 }
 
 // RequestRecord is the request, from a record written before.
@@ -52,7 +56,7 @@ func (w *StepWriter) PayloadCall() { w.section(SectionPayloadCall, 0, nil) }
 // Response is the response head, written in place.
 func (w *StepWriter) Response(status uint16, flags uint32, headers []Pair) {
 	at := w.open(SectionResponse, 0)
-	w.close(at, func(b []byte) ([]byte, error) { return AppendHead(b, status, flags, headers) })
+	w.close(at, func(b []byte) ([]byte, error) { return AppendHead(b, status, flags, headers, w.NameIDs) })
 }
 
 // ResponseRecord is the response head, from a record written before.
@@ -76,6 +80,9 @@ func (w *StepWriter) Stats(bytes, durationMs uint64, text string) {
 		return append(b, cutText(text)...), nil
 	})
 }
+
+// ResponseKept says that the response head is that of this session's last step that had one (SPEC.md 4.9).
+func (w *StepWriter) ResponseKept() { w.section(SectionResponseKept, 0, nil) }
 
 // Finish returns the slice; on error it is as it was before Reset.
 func (w *StepWriter) Finish() ([]byte, error) {
@@ -154,6 +161,8 @@ type Step struct {
 	PieceLast   bool // no piece follows
 	HasStats    bool // whether Stats is there
 	Stats       Stats
+	// ResponseKept: the response head is that of this session's last step that had one.
+	ResponseKept bool
 }
 
 // Stats is what Logging may ask (SPEC.md 4.7).
@@ -163,8 +172,9 @@ type Stats struct {
 	Error      []byte // what went wrong, empty if nothing did; not checked to be UTF-8
 }
 
-// ParseStep checks the payload of a host's CALL; open says whether the frame has FlagOpen.
-func ParseStep(payload []byte, open bool) (Step, error) {
+// ParseStep checks the payload of a host's CALL; open says whether the frame has FlagOpen, ids whether
+// FeatureHeaderNames is on.
+func ParseStep(payload []byte, open, ids bool) (Step, error) {
 	var step Step
 	requestOf := false
 	rest, last := payload, uint16(0)
@@ -180,7 +190,7 @@ func ParseStep(payload []byte, open bool) (Step, error) {
 			return Step{}, recordRule("step-order")
 		}
 		rest, last = after, tag
-		if err := step.add(tag, aux, body); err != nil {
+		if err := step.add(tag, aux, body, ids); err != nil {
 			return Step{}, err
 		}
 		requestOf = requestOf || tag == SectionRequestOf
@@ -195,11 +205,15 @@ func ParseStep(payload []byte, open bool) (Step, error) {
 		return Step{}, recordRule("step-entry-without-open")
 	case !open && hasRequest:
 		return Step{}, recordRule("step-request-without-open")
+	case open && step.ResponseKept:
+		return Step{}, recordRule("step-response-kept-open")
+	case step.HasResponse && step.ResponseKept:
+		return Step{}, recordRule("step-two-responses")
 	}
 	return step, nil
 }
 
-func (s *Step) add(tag, aux uint16, body []byte) (err error) {
+func (s *Step) add(tag, aux uint16, body []byte, ids bool) (err error) {
 	if want, fixed := sectionLen(tag); fixed && len(body) != want {
 		return recordRule("step-section-len")
 	}
@@ -208,7 +222,7 @@ func (s *Step) add(tag, aux uint16, body []byte) (err error) {
 		s.HasEntry, s.Entry = true, aux
 	case SectionRequest:
 		s.HasRequest = true
-		s.Request, err = ParseRequest(body)
+		s.Request, err = ParseRequest(body, ids)
 	case SectionRequestOf:
 		if s.HasRequest {
 			return recordRule("step-two-requests")
@@ -218,9 +232,11 @@ func (s *Step) add(tag, aux uint16, body []byte) (err error) {
 		return s.addPayload(tag, body)
 	case SectionResponse:
 		s.HasResponse = true
-		s.Response, err = ParseHead(body)
+		s.Response, err = ParseHead(body, ids)
 	case SectionPiece:
 		s.HasPiece, s.Piece, s.PieceLast = true, body, aux&PieceLast != 0
+	case SectionResponseKept:
+		s.ResponseKept = true
 	case SectionStats:
 		if len(body) < statsHead {
 			return recordRule("stats-short")
@@ -250,7 +266,7 @@ func (s *Step) addPayload(tag uint16, body []byte) error {
 // sectionLen is how long a section's body is, where that is fixed.
 func sectionLen(tag uint16) (n int, fixed bool) {
 	switch tag {
-	case SectionEntry, SectionPayloadCall:
+	case SectionEntry, SectionPayloadCall, SectionResponseKept:
 		return 0, true
 	case SectionRequestOf, SectionPayloadId:
 		return 4, true

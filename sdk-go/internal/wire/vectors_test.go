@@ -359,6 +359,7 @@ type stepFields struct {
 	Payload     *str
 	PayloadID   *uint32 `json:"payload_id"`
 	PayloadCall bool    `json:"payload_call"`
+	Kept        bool    `json:"response_kept"`
 	Response    *headFields
 	Piece       *struct {
 		Bytes str
@@ -371,8 +372,8 @@ type stepFields struct {
 	}
 }
 
-func (v *stepFields) encode() ([]byte, error) {
-	var w StepWriter
+func (v *stepFields) encode(names bool) ([]byte, error) {
+	w := StepWriter{NameIDs: names}
 	if v.Entry != nil {
 		w.Entry(*v.Entry)
 	}
@@ -400,11 +401,14 @@ func (v *stepFields) encode() ([]byte, error) {
 	if v.Stats != nil {
 		w.Stats(v.Stats.Bytes, v.Stats.DurationMs, string(v.Stats.Error))
 	}
+	if v.Kept {
+		w.ResponseKept()
+	}
 	return w.Finish()
 }
 
 func ofStep(step Step, open bool) *stepFields {
-	v := &stepFields{Open: open}
+	v := &stepFields{Open: open, Kept: step.ResponseKept}
 	if step.HasEntry {
 		v.Entry = &step.Entry
 	}
@@ -456,15 +460,16 @@ type recordType struct {
 	decode func(record, fields []byte) (found, expected any, err error)
 }
 
-func records(t testing.TB) map[string]recordType {
+// records are the types; names says whether names of the table are ids.
+func records(t testing.TB, names bool) map[string]recordType {
 	return map[string]recordType{
 		"request": {
 			func(fields []byte) ([]byte, error) {
 				v := parse[requestFields](t, fields)
-				return AppendRequest(nil, v.fields())
+				return AppendRequest(nil, v.fields(), names)
 			},
 			func(record, fields []byte) (any, any, error) {
-				r, err := ParseRequest(record)
+				r, err := ParseRequest(record, names)
 				if err != nil {
 					return nil, nil, err
 				}
@@ -474,10 +479,10 @@ func records(t testing.TB) map[string]recordType {
 		"response_head": {
 			func(fields []byte) ([]byte, error) {
 				v := parse[headFields](t, fields)
-				return AppendHead(nil, v.Status, v.Flags, toPairs(v.Headers))
+				return AppendHead(nil, v.Status, v.Flags, toPairs(v.Headers), names)
 			},
 			func(record, fields []byte) (any, any, error) {
-				h, err := ParseHead(record)
+				h, err := ParseHead(record, names)
 				if err != nil {
 					return nil, nil, err
 				}
@@ -487,11 +492,11 @@ func records(t testing.TB) map[string]recordType {
 		"step": {
 			func(fields []byte) ([]byte, error) {
 				v := parse[stepFields](t, fields)
-				return v.encode()
+				return v.encode(names)
 			},
 			func(record, fields []byte) (any, any, error) {
 				v := parse[stepFields](t, fields)
-				step, err := ParseStep(record, v.Open)
+				step, err := ParseStep(record, v.Open, names)
 				if err != nil {
 					return nil, nil, err
 				}
@@ -584,10 +589,11 @@ func (v pageFields) header() Header { return Header{v.Geometry, v.Epoch, v.AbiMi
 func runRecord(t testing.TB, text []byte) {
 	v := parse[struct {
 		Type   string
+		Names  bool
 		Fields json.RawMessage
 		Bytes  hexBytes
 	}](t, text)
-	r, ok := records(t)[v.Type]
+	r, ok := records(t, v.Names)[v.Type]
 	if !ok {
 		t.Fatalf("unknown record %q", v.Type)
 	}
@@ -731,7 +737,7 @@ func runReject(t testing.TB, text []byte) {
 		Limit                uint32
 		Ops                  [][2]json.RawMessage
 		Host                 pageFields
-		Open                 bool
+		Open, Names          bool
 		Bytes                hexBytes
 	}](t, text)
 	var err error
@@ -772,7 +778,7 @@ func runReject(t testing.TB, text []byte) {
 	case "control":
 		_, err = DecodeControl(v.Bytes)
 	default:
-		r, ok := records(t)[v.Check]
+		r, ok := records(t, v.Names)[v.Check]
 		if !ok {
 			t.Fatalf("unknown check %q", v.Check)
 		}

@@ -176,15 +176,16 @@ const (
 
 // Sections of a step record (SPEC.md 4.2), in the order they must stand in.
 const (
-	SectionEntry       uint16 = 1 // aux = index into HelloOk.entries; no body
-	SectionRequest     uint16 = 2 // the request record
-	SectionRequestOf   uint16 = 3 // body = u32 sid of an open session in this worker that holds the record
-	SectionPayload     uint16 = 4 // the item's payload, JSON bytes
-	SectionPayloadId   uint16 = 5 // body = u32 index into Hello.payloads
-	SectionPayloadCall uint16 = 6 // there is a payload, fetch it by GET_PAYLOAD; no body
-	SectionResponse    uint16 = 7 // the response head as it stands
-	SectionPiece       uint16 = 8 // body piece; aux = PIECE_* bits
-	SectionStats       uint16 = 9 // what Logging may ask
+	SectionEntry        uint16 = 1  // aux = index into HelloOk.entries; no body
+	SectionRequest      uint16 = 2  // the request record
+	SectionRequestOf    uint16 = 3  // body = u32 sid of an open session in this worker that holds the record
+	SectionPayload      uint16 = 4  // the item's payload, JSON bytes
+	SectionPayloadId    uint16 = 5  // body = u32 index into Hello.payloads
+	SectionPayloadCall  uint16 = 6  // there is a payload, fetch it by GET_PAYLOAD; no body
+	SectionResponse     uint16 = 7  // the response head as it stands
+	SectionPiece        uint16 = 8  // body piece; aux = PIECE_* bits
+	SectionStats        uint16 = 9  // what Logging may ask
+	SectionResponseKept uint16 = 10 // the last response head this session got still stands; no body (since 1.1)
 )
 
 // aux bits of the section `piece`.
@@ -217,6 +218,177 @@ const (
 	RequestSpare     int = 80 // two spans, 0
 	RequestPairs     int = 96 // pair[headers+params], 16 B each: span name, span value
 )
+
+// Header names that travel as ids (SPEC.md 4.8): 1..=47 the regular ones of RFC 7541, Appendix A, then what browsers and proxies send. Never renumbered; a longer table is another feature.
+const (
+	NameAcceptCharset            uint32 = 1  // accept-charset
+	NameAcceptEncoding           uint32 = 2  // accept-encoding
+	NameAcceptLanguage           uint32 = 3  // accept-language
+	NameAcceptRanges             uint32 = 4  // accept-ranges
+	NameAccept                   uint32 = 5  // accept
+	NameAccessControlAllowOrigin uint32 = 6  // access-control-allow-origin
+	NameAge                      uint32 = 7  // age
+	NameAllow                    uint32 = 8  // allow
+	NameAuthorization            uint32 = 9  // authorization
+	NameCacheControl             uint32 = 10 // cache-control
+	NameContentDisposition       uint32 = 11 // content-disposition
+	NameContentEncoding          uint32 = 12 // content-encoding
+	NameContentLanguage          uint32 = 13 // content-language
+	NameContentLength            uint32 = 14 // content-length
+	NameContentLocation          uint32 = 15 // content-location
+	NameContentRange             uint32 = 16 // content-range
+	NameContentType              uint32 = 17 // content-type
+	NameCookie                   uint32 = 18 // cookie
+	NameDate                     uint32 = 19 // date
+	NameEtag                     uint32 = 20 // etag
+	NameExpect                   uint32 = 21 // expect
+	NameExpires                  uint32 = 22 // expires
+	NameFrom                     uint32 = 23 // from
+	NameHost                     uint32 = 24 // host
+	NameIfMatch                  uint32 = 25 // if-match
+	NameIfModifiedSince          uint32 = 26 // if-modified-since
+	NameIfNoneMatch              uint32 = 27 // if-none-match
+	NameIfRange                  uint32 = 28 // if-range
+	NameIfUnmodifiedSince        uint32 = 29 // if-unmodified-since
+	NameLastModified             uint32 = 30 // last-modified
+	NameLink                     uint32 = 31 // link
+	NameLocation                 uint32 = 32 // location
+	NameMaxForwards              uint32 = 33 // max-forwards
+	NameProxyAuthenticate        uint32 = 34 // proxy-authenticate
+	NameProxyAuthorization       uint32 = 35 // proxy-authorization
+	NameRange                    uint32 = 36 // range
+	NameReferer                  uint32 = 37 // referer
+	NameRefresh                  uint32 = 38 // refresh
+	NameRetryAfter               uint32 = 39 // retry-after
+	NameServer                   uint32 = 40 // server
+	NameSetCookie                uint32 = 41 // set-cookie
+	NameStrictTransportSecurity  uint32 = 42 // strict-transport-security
+	NameTransferEncoding         uint32 = 43 // transfer-encoding
+	NameUserAgent                uint32 = 44 // user-agent
+	NameVary                     uint32 = 45 // vary
+	NameVia                      uint32 = 46 // via
+	NameWwwAuthenticate          uint32 = 47 // www-authenticate
+	NameConnection               uint32 = 48 // connection
+	NameDnt                      uint32 = 49 // dnt
+	NameForwarded                uint32 = 50 // forwarded
+	NameOrigin                   uint32 = 51 // origin
+	NamePragma                   uint32 = 52 // pragma
+	NamePriority                 uint32 = 53 // priority
+	NameSecChUa                  uint32 = 54 // sec-ch-ua
+	NameSecChUaMobile            uint32 = 55 // sec-ch-ua-mobile
+	NameSecChUaPlatform          uint32 = 56 // sec-ch-ua-platform
+	NameSecFetchDest             uint32 = 57 // sec-fetch-dest
+	NameSecFetchMode             uint32 = 58 // sec-fetch-mode
+	NameSecFetchSite             uint32 = 59 // sec-fetch-site
+	NameSecFetchUser             uint32 = 60 // sec-fetch-user
+	NameTe                       uint32 = 61 // te
+	NameTraceparent              uint32 = 62 // traceparent
+	NameTracestate               uint32 = 63 // tracestate
+	NameUpgradeInsecureRequests  uint32 = 64 // upgrade-insecure-requests
+	NameXForwardedFor            uint32 = 65 // x-forwarded-for
+	NameXForwardedHost           uint32 = 66 // x-forwarded-host
+	NameXForwardedProto          uint32 = 67 // x-forwarded-proto
+	NameXRealIp                  uint32 = 68 // x-real-ip
+	NameXRequestId               uint32 = 69 // x-request-id
+	NameXRequestedWith           uint32 = 70 // x-requested-with
+)
+
+// names has Name* by id.
+var names = [...][]byte{
+	nil,
+	[]byte("accept-charset"),
+	[]byte("accept-encoding"),
+	[]byte("accept-language"),
+	[]byte("accept-ranges"),
+	[]byte("accept"),
+	[]byte("access-control-allow-origin"),
+	[]byte("age"),
+	[]byte("allow"),
+	[]byte("authorization"),
+	[]byte("cache-control"),
+	[]byte("content-disposition"),
+	[]byte("content-encoding"),
+	[]byte("content-language"),
+	[]byte("content-length"),
+	[]byte("content-location"),
+	[]byte("content-range"),
+	[]byte("content-type"),
+	[]byte("cookie"),
+	[]byte("date"),
+	[]byte("etag"),
+	[]byte("expect"),
+	[]byte("expires"),
+	[]byte("from"),
+	[]byte("host"),
+	[]byte("if-match"),
+	[]byte("if-modified-since"),
+	[]byte("if-none-match"),
+	[]byte("if-range"),
+	[]byte("if-unmodified-since"),
+	[]byte("last-modified"),
+	[]byte("link"),
+	[]byte("location"),
+	[]byte("max-forwards"),
+	[]byte("proxy-authenticate"),
+	[]byte("proxy-authorization"),
+	[]byte("range"),
+	[]byte("referer"),
+	[]byte("refresh"),
+	[]byte("retry-after"),
+	[]byte("server"),
+	[]byte("set-cookie"),
+	[]byte("strict-transport-security"),
+	[]byte("transfer-encoding"),
+	[]byte("user-agent"),
+	[]byte("vary"),
+	[]byte("via"),
+	[]byte("www-authenticate"),
+	[]byte("connection"),
+	[]byte("dnt"),
+	[]byte("forwarded"),
+	[]byte("origin"),
+	[]byte("pragma"),
+	[]byte("priority"),
+	[]byte("sec-ch-ua"),
+	[]byte("sec-ch-ua-mobile"),
+	[]byte("sec-ch-ua-platform"),
+	[]byte("sec-fetch-dest"),
+	[]byte("sec-fetch-mode"),
+	[]byte("sec-fetch-site"),
+	[]byte("sec-fetch-user"),
+	[]byte("te"),
+	[]byte("traceparent"),
+	[]byte("tracestate"),
+	[]byte("upgrade-insecure-requests"),
+	[]byte("x-forwarded-for"),
+	[]byte("x-forwarded-host"),
+	[]byte("x-forwarded-proto"),
+	[]byte("x-real-ip"),
+	[]byte("x-request-id"),
+	[]byte("x-requested-with"),
+}
+
+// nameSlots has the Name* of a string at nameSlot, which no two strings share; 0 = none.
+const nameFactor = 0x4e46eed9
+
+var nameSlots = [256]uint8{
+	54, 60, 0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 45, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 6, 0, 0,
+	0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 10, 28, 14, 0, 0, 59,
+	2, 0, 0, 0, 0, 0, 0, 27, 21, 40, 0, 48, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 65, 0, 0, 0, 0, 0, 0,
+	22, 15, 0, 0, 0, 0, 0, 0, 30, 31, 13, 50, 0, 0, 0, 0,
+	51, 0, 29, 46, 0, 0, 0, 0, 0, 0, 53, 0, 0, 18, 0, 0,
+	0, 52, 0, 67, 17, 0, 70, 7, 56, 0, 0, 0, 0, 0, 57, 0,
+	62, 0, 0, 0, 0, 0, 0, 39, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 44, 0, 0, 0, 0, 0, 0, 43, 47, 0, 0,
+	42, 0, 0, 3, 23, 0, 0, 0, 64, 0, 55, 4, 0, 0, 0, 0,
+	26, 0, 0, 0, 0, 0, 19, 0, 0, 0, 63, 0, 0, 33, 0, 41,
+	58, 24, 0, 0, 0, 0, 0, 34, 0, 0, 49, 0, 0, 69, 0, 16,
+	0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 66, 11, 0, 0, 0,
+	0, 8, 0, 0, 0, 0, 0, 12, 0, 9, 0, 0, 0, 68, 0, 32,
+	0, 0, 61, 0, 0, 38, 0, 0, 0, 0, 25, 0, 0, 35, 20, 0,
+}
 
 // flags of a request record.
 const (
@@ -281,10 +453,12 @@ const (
 
 // Feature bits, offered in Hello and taken in HelloOk.
 const (
-	FeatureHostCalls         uint64 = 1 // the worker may send CALL
-	FeatureStreams           uint64 = 2 // DATA and WINDOW in both directions
-	FeatureRequestBodyFilter uint64 = 4 // phase 5 (since 1.1)
-	FeatureKnown             uint64 = 7 // all features this tree offers
+	FeatureHostCalls         uint64 = 1  // the worker may send CALL
+	FeatureStreams           uint64 = 2  // DATA and WINDOW in both directions
+	FeatureRequestBodyFilter uint64 = 4  // phase 5 (since 1.1)
+	FeatureHeaderNames       uint64 = 8  // header names of the group `name` travel as ids (since 1.1)
+	FeatureResponseKept      uint64 = 16 // the section of that name (since 1.1)
+	FeatureKnown             uint64 = 31 // all features this tree offers
 )
 
 // Indices into a lane's statistics (never trusted).

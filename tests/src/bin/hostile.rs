@@ -77,6 +77,7 @@ fn shake(
         "layout" => ok.layout_hash ^= 1,
         "epoch" => ok.epoch ^= 2,
         "features" => ok.features |= 1 << 40,
+        "header-names" => ok.features |= wire::FEATURE_HEADER_NAMES,
         "refuse-version" => {
             let message = "I am from the future\x1b[31m\nforged line".into();
             let refuse = Refuse { code: wire::REFUSE_VERSION, versions: major, message };
@@ -112,6 +113,9 @@ fn serve(mode: &str, mut worker: Worker) -> Outcome {
     }
     loop {
         let call = worker.next_call()?;
+        if call.ids != (mode == "header-names") {
+            return Err(format!("header names as ids: {}", call.ids).into());
+        }
         match &*call.path {
             "/attack" if mode != "honest" => attack(mode, &mut worker, &call)?,
             "/slow" => slow(&mut worker, &call)?,

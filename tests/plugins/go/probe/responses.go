@@ -54,6 +54,22 @@ func responses(plugin *sdk.NylonPlugin) {
 	// Answers of the request phase, by the payload's "case".
 	request(plugin, "answer", answer)
 
+	// The head in two phases, which travels once if it still stands.
+	plugin.AddPhaseHandler("log-head", func(phase *sdk.PhaseHandler) {
+		see := func(where, path string, r *sdk.Response) {
+			headers := r.Headers()
+			trace("%s %s %d %s %s", where, path, r.Status(), headers["content-type"], headers["x-order"])
+		}
+		phase.ResponseFilter(func(p *sdk.PhaseResponseFilter) {
+			see("filter", p.Request().Path(), p.Response())
+			p.Next()
+		})
+		phase.Logging(func(p *sdk.PhaseLogging) {
+			see("log", p.Request().Path(), p.Response())
+			p.Next()
+		})
+	})
+
 	// What Logging sees.
 	plugin.AddPhaseHandler("log", func(phase *sdk.PhaseHandler) {
 		phase.Logging(func(p *sdk.PhaseLogging) {
