@@ -104,7 +104,7 @@ func TestProcessServes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err, out)
 			}
-			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,barrier,panic,burn,litter" {
+			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,barrier,panic,quick,burn,litter" {
 				t.Fatalf("entries %q", got)
 			}
 			for range 1000 {
