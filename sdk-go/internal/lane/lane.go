@@ -142,9 +142,6 @@ func (l *Lane) Rescue() {
 	}
 }
 
-// RescueAsked says whether Rescue has something to do.
-func (l *Lane) RescueAsked() bool { return atomic.LoadUint32(l.cfg.Host.Rescue) != l.rescued }
-
 // count counts in this side's own segment, where the host may look.
 func (l *Lane) count(stat int) { atomic.AddUint64(l.cfg.Own.Stats[stat], 1) }
 
