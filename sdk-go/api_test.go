@@ -115,6 +115,7 @@ var (
 		RemoveHeader(string)
 		SetStatus(uint16)
 		BodyRaw([]byte)
+		BodyNoCopy([]byte)
 		BodyJSON(any) *sdk.Response
 		BodyText(string) *sdk.Response
 		BodyHTML(string) *sdk.Response

@@ -179,7 +179,7 @@ func (p *PhaseRequestFilter) RemoveRequestHeader(key string) {
 
 // SetRequestBody replaces the body the upstream sees.
 func (p *PhaseRequestFilter) SetRequestBody(body []byte) {
-	_ = p.inv.SetBody(wire.MethodSetRequestBody, body)
+	_ = p.inv.SetBody(wire.MethodSetRequestBody, body, false)
 }
 
 // WebSocketUpgrade turns the request into a WebSocket. This host does not offer it yet: it returns ErrNotNegotiated.
@@ -202,7 +202,7 @@ func (p *PhaseRequestBodyFilter) ReadBody() []byte { return p.inv.RequestPiece()
 
 // SetBody replaces this piece.
 func (p *PhaseRequestBodyFilter) SetBody(piece []byte) {
-	_ = p.inv.SetBody(wire.MethodSetRequestBody, piece)
+	_ = p.inv.SetBody(wire.MethodSetRequestBody, piece, false)
 }
 
 // IsLast says that no piece follows.

@@ -52,7 +52,7 @@ func invert(p *sdk.PhaseRequestFilter) {
 	for i, b := range body {
 		body[i] = ^b
 	}
-	p.Response().BodyRaw(body)
+	p.Response().BodyNoCopy(body)
 	p.End()
 }
 

@@ -16,6 +16,7 @@ type Consumer struct {
 	fault     func(error)
 	chunks    shm.Chunks
 	hostCalls bool // whether a worker may send CALL
+	place     func(*Frame) []byte
 
 	pos       uint64 // next slot
 	apos      uint64 // where the producer's arena stands by our reckoning
@@ -54,7 +55,12 @@ func (c *Consumer) Pop(f *Frame) bool {
 		return false
 	}
 	if !f.Has(wire.FlagInline) {
-		f.Payload = c.chunks.Take(int(f.Len))
+		if c.place != nil {
+			f.Payload = c.place(f)
+		}
+		if f.Payload == nil {
+			f.Payload = c.chunks.Take(int(f.Len))
+		}
 		copy(f.Payload, c.peer.Arena[f.ArenaPos&(c.peer.A-1):])
 		c.apos = wire.NextApos(&f.Frame, ctx)
 	}

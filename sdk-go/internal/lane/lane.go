@@ -17,6 +17,12 @@ type Sink interface {
 	Frame(l *Lane, f *Frame) (Job, *Class)
 }
 
+// Placer is a Sink that says where a payload is to be copied out of the arena, so that it need not be copied again.
+type Placer interface {
+	// Place returns f.Len bytes, or nil for a copy of its own. f is checked; the frame itself comes next.
+	Place(f *Frame) []byte
+}
+
 // Config is what a worker's lane is made of.
 type Config struct {
 	Host, Own *shm.Lane // the lane in H and in P
@@ -54,6 +60,9 @@ func New(cfg Config) *Lane {
 	l := &Lane{cfg: cfg}
 	l.cons = NewConsumer(wire.SideHost, cfg.Own, cfg.Host, cfg.HostBell, l.fault)
 	l.prod = NewProducer(wire.SideWorker, cfg.Own, cfg.Host, cfg.HostBell, cfg.Space, l.fault)
+	if p, ok := cfg.Sink.(Placer); ok {
+		l.cons.place = p.Place
+	}
 	l.poll = l.pollOrArm
 	return l
 }

@@ -3,7 +3,6 @@ package session
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -228,7 +227,7 @@ func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 		}
 		t.hold(c, uint64(f.Len))
 	} else {
-		c.data = append(c.data, f.Payload...)
+		c.take(f.Payload)
 		t.unacked += uint64(f.Len)
 	}
 	if f.Flags&wire.FlagMore == 0 {
@@ -367,90 +366,4 @@ func (inv *Invocation) EndStream() error {
 		inv.Finish(wire.MethodSetResponseStreamEnd)
 	}
 	return err
-}
-
-// RawBody is the whole request body; the session keeps it.
-func (inv *Invocation) RawBody() ([]byte, error) {
-	s := inv.Session
-	if !s.bodyMu.TryLock() {
-		inv.blocks()
-		s.bodyMu.Lock()
-	}
-	defer s.bodyMu.Unlock()
-	if s.hasRaw {
-		return s.body, nil
-	}
-	inv.hurry()
-	b, err := inv.Call(wire.MethodReadRequestFullBody, nil)
-	if err != nil {
-		return nil, err
-	}
-	s.body, s.hasRaw = b, true
-	return b, nil
-}
-
-// BodyReader reads the request body as it arrives.
-type BodyReader struct {
-	inv  *Invocation
-	call *hostCall
-	rest []byte
-	err  error
-}
-
-// Body starts reading at the first Read.
-func (inv *Invocation) Body() *BodyReader { return &BodyReader{inv: inv} }
-
-// Read implements io.Reader. It is for one goroutine at a time.
-func (r *BodyReader) Read(p []byte) (int, error) {
-	inv := r.inv
-	if len(p) == 0 || r.err != nil {
-		return 0, r.err
-	}
-	if r.call == nil {
-		if r.call, r.err = inv.startCall(wire.MethodStreamRequestBody, nil, true); r.err != nil {
-			return 0, r.err
-		}
-	}
-	inv.mu.Lock()
-	c, t := r.call, inv.talk()
-	for len(r.rest) == 0 && len(c.pieces) == 0 && !c.done && inv.alive() == nil {
-		inv.mu.Unlock()
-		inv.blocks()
-		inv.returnWindow(t, true) // nothing is held back from a host that may wait for it
-		inv.mu.Lock()
-		if len(c.pieces) == 0 && !c.done && inv.alive() == nil {
-			inv.wait()
-		}
-	}
-	if len(r.rest) == 0 && len(c.pieces) > 0 {
-		r.rest, c.pieces = c.pieces[0], c.pieces[1:]
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	if !c.eager {
-		c.held -= uint64(n)
-		t.unacked += uint64(n)
-	}
-	if n == 0 {
-		switch {
-		case c.done && c.err == nil:
-			r.err = io.EOF
-		case c.done:
-			r.err = c.err
-		default:
-			r.err = inv.alive()
-		}
-	}
-	inv.mu.Unlock()
-	inv.returnWindow(t, false)
-	return n, r.err
-}
-
-// RawBody is the request body if it was read before.
-func (s *Session) RawBody() ([]byte, bool) {
-	if !s.bodyMu.TryLock() {
-		return nil, false
-	}
-	defer s.bodyMu.Unlock()
-	return s.body, s.hasRaw
 }

@@ -123,8 +123,9 @@ func (inv *Invocation) record() ([]byte, error) {
 	return inv.mut.Finish()
 }
 
-// SetBody takes a copy of b as the new body: op is MethodSetResponseFullBody or MethodSetRequestBody.
-func (inv *Invocation) SetBody(op uint32, b []byte) error {
+// SetBody takes a copy of b as the new body, or b itself if it is ours: op is MethodSetResponseFullBody or
+// MethodSetRequestBody.
+func (inv *Invocation) SetBody(op uint32, b []byte, ours bool) error {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	if err := inv.alive(); err != nil {
@@ -139,7 +140,10 @@ func (inv *Invocation) SetBody(op uint32, b []byte) error {
 	}
 	inv.heavy.Store(true)
 	of.set = true
-	of.b = append(of.b[:0:0], b...)
+	if !ours {
+		b = append([]byte(nil), b...)
+	}
+	of.b = b
 	return nil
 }
 

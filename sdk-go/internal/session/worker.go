@@ -93,6 +93,16 @@ func (k *sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 	return nil, nil
 }
 
+// Place implements lane.Placer: a piece of a body goes where its call collects it.
+func (k *sink) Place(f *lane.Frame) []byte {
+	if f.Kind == wire.KindData {
+		if inv := k.find(f.Token()); inv != nil {
+			return inv.place(f)
+		}
+	}
+	return nil
+}
+
 func (k *sink) find(t wire.Token) *Invocation {
 	if int64(t.Idx) >= int64(len(k.slab)) || k.slab[t.Idx] == nil {
 		return nil
