@@ -34,12 +34,6 @@ type alone struct {
 	done  chan struct{}
 }
 
-// framed is a frame with its payload.
-type framed struct {
-	lane.Frame
-	payload []byte
-}
-
 // batch is how many sessions the leader finds each time it looks.
 const batch = 16
 
@@ -122,27 +116,6 @@ type noSpace struct{ a *alone }
 func (n noSpace) Wait(*uint32, uint32) { n.a.bell() }
 func (n noSpace) Wake(*uint32)         { n.a.bell() }
 
-// browser is a request as a browser sends it: 12 headers.
-func browser(t testing.TB) (f framed) {
-	t.Helper()
-	fields := wire.RequestFields{Method: "GET", Path: "/path", Host: "example.com", ClientIP: "192.0.2.1", RequestID: "id"}
-	for _, name := range []string{
-		"accept", "accept-encoding", "accept-language", "authorization", "cache-control", "cookie",
-		"dnt", "origin", "referer", "user-agent", "x-forwarded-for", "x-request-id",
-	} {
-		fields.Headers = append(fields.Headers, wire.Pair{Name: name, Value: "some value of " + name})
-	}
-	var step wire.StepWriter
-	step.Entry(0)
-	step.Request(&fields)
-	var err error
-	if f.payload, err = step.Finish(); err != nil {
-		t.Fatal(err)
-	}
-	f.Kind, f.Phase, f.Flags, f.Status = wire.KindCall, wire.PhaseRequestFilter, wire.FlagOpen, 5000
-	return f
-}
-
 // further is a later phase of the same session.
 func further(t testing.TB, phase uint8) (f framed) {
 	t.Helper()
@@ -160,16 +133,6 @@ func further(t testing.TB, phase uint8) (f framed) {
 func bare(kind uint8) (f framed) {
 	f.Kind = kind
 	return f
-}
-
-// getters reads three fields, sets a header and goes on.
-func getters(ctx *sdk.PhaseRequestFilter) {
-	r := ctx.Request()
-	if r.Path() == "" || r.Host() == "" || r.Header("accept") == "" {
-		panic("empty")
-	}
-	ctx.Response().SetHeader("x-a", "b")
-	ctx.Next()
 }
 
 func next(ctx *sdk.PhaseRequestFilter) { ctx.Next() }
