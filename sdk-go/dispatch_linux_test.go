@@ -143,11 +143,9 @@ func TestProcessUnderLoad(t *testing.T) {
 
 // A worker that has nothing to do does nothing: no goroutine wakes, by a timer or otherwise.
 func TestProcessIdle(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes two seconds a doorbell")
-	}
 	for _, bell := range doorbells {
 		t.Run(bell.name, func(t *testing.T) {
+			t.Parallel()
 			watchdog(t)
 			p, out, err := spawn(t, testhost.Options{}, func(h *wire.Hello) { h.SpinNs = bell.spinNs })
 			if err != nil {
