@@ -29,6 +29,7 @@ var (
 	_ func(*sdk.NylonPlugin, func(map[string]any) error)          = (*sdk.NylonPlugin).InitializeE
 	_ func(*sdk.NylonPlugin, func())                              = (*sdk.NylonPlugin).Shutdown
 	_ func(*sdk.NylonPlugin, string, func(*sdk.PhaseHandler))     = (*sdk.NylonPlugin).AddPhaseHandler
+	_ func(*sdk.NylonPlugin, string, sdk.Handlers)                = (*sdk.NylonPlugin).AddStaticHandler
 	_ func(*sdk.PhaseHandler, func(*sdk.PhaseRequestFilter))      = (*sdk.PhaseHandler).RequestFilter
 	_ func(*sdk.PhaseHandler, func(*sdk.PhaseRequestBodyFilter))  = (*sdk.PhaseHandler).RequestBodyFilter
 	_ func(*sdk.PhaseHandler, func(*sdk.PhaseResponseFilter))     = (*sdk.PhaseHandler).ResponseFilter
@@ -114,6 +115,7 @@ var (
 		RemoveHeader(string)
 		SetStatus(uint16)
 		BodyRaw([]byte)
+		BodyNoCopy([]byte)
 		BodyJSON(any) *sdk.Response
 		BodyText(string) *sdk.Response
 		BodyHTML(string) *sdk.Response

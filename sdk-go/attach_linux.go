@@ -13,9 +13,10 @@ import (
 
 // link is a mapped segment pair and its three bells.
 type link struct {
-	host, own                    *shm.Segment
-	hostBell, workerBell, rescue *lane.Eventfd
-	doorbell                     uint8
+	host, own            *shm.Segment
+	hostBell, workerBell *lane.Eventfd
+	rescue               *lane.Alarm
+	doorbell             uint8
 }
 
 // attach checks a Hello, maps both segments, writes P's header and closes the descriptors.
@@ -63,7 +64,7 @@ func (k *link) open(hello *wire.Hello, fds []int) (err error) {
 	if k.workerBell, err = lane.DupEventfd(fds[fdWorkerBell], "worker bell"); err != nil {
 		return err
 	}
-	k.rescue, err = lane.DupEventfd(fds[fdRescue], "rescue bell")
+	k.rescue, err = lane.DupAlarm(fds[fdRescue], "rescue bell")
 	return err
 }
 
@@ -100,15 +101,7 @@ func (k *link) start(w *session.Worker, hello *wire.Hello) error {
 
 // standby waits for the rescue bell: a handler holds a lane without having said that it would wait.
 func (k *link) standby(lanes []*lane.Lane) {
-	asked := func(uintptr) bool {
-		for _, l := range lanes {
-			if l.RescueAsked() {
-				return true
-			}
-		}
-		return false
-	}
-	for k.rescue.Wait(asked) == nil {
+	for k.rescue.Wait() == nil {
 		for _, l := range lanes {
 			l.Rescue()
 		}

@@ -15,9 +15,10 @@
 //	}
 //
 // The function given to [NylonPlugin.AddPhaseHandler] runs once per request, so variables inside it are the state of
-// that request. Every handler gives one verdict: Next (go on) or End (answer with what was collected). It may give it
-// later, from another goroutine; the first one counts. What a handler sets is applied together with its verdict, whole
-// or not at all: a handler that panics changes nothing.
+// that request; handlers without such state can be registered once for all requests, by
+// [NylonPlugin.AddStaticHandler]. Every handler gives one verdict: Next (go on) or End (answer with what was
+// collected). It may give it later, from another goroutine; the first one counts. What a handler sets is applied
+// together with its verdict, whole or not at all: a handler that panics changes nothing.
 //
 // Getters read the plugin's own copy of the request and cost no round trip; they stay valid for as long as they are
 // held. Only RawBody, Body, Stream and a large payload ask the gateway. A plugin costs what it uses: phases that an

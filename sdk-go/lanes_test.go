@@ -36,6 +36,11 @@ func filter(f func(*sdk.PhaseRequestFilter)) func(*sdk.NylonPlugin) {
 	}
 }
 
+// static registers one entry with one request filter, once for all requests.
+func static(f func(*sdk.PhaseRequestFilter)) func(*sdk.NylonPlugin) {
+	return func(p *sdk.NylonPlugin) { p.AddStaticHandler("filter", sdk.Handlers{RequestFilter: f}) }
+}
+
 func procs(t *testing.T, n int) {
 	old := runtime.GOMAXPROCS(n)
 	t.Cleanup(func() { runtime.GOMAXPROCS(old) })

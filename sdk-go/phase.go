@@ -14,46 +14,43 @@ type PhaseHandler struct {
 	// SessionId names this request in the plugin.
 	SessionId int32
 
-	core           *session.Session
-	requestFilter  func(*PhaseRequestFilter)
-	requestBody    func(*PhaseRequestBodyFilter)
-	responseFilter func(*PhaseResponseFilter)
-	responseBody   func(*PhaseResponseBodyFilter)
-	logging        func(*PhaseLogging)
+	core     *session.Session
+	handlers Handlers
 }
 
 // RequestFilter runs before an upstream is chosen.
 func (h *PhaseHandler) RequestFilter(f func(*PhaseRequestFilter)) {
-	h.requestFilter = f
+	h.handlers.RequestFilter = f
 	h.core.Want(wire.PhaseRequestFilter)
 }
 
 // RequestBodyFilter runs once per piece of the request body on its way to the upstream.
 func (h *PhaseHandler) RequestBodyFilter(f func(*PhaseRequestBodyFilter)) {
-	h.requestBody = f
+	h.handlers.RequestBodyFilter = f
 	h.core.Want(wire.PhaseRequestBodyFilter)
 }
 
 // ResponseFilter runs when there are response headers.
 func (h *PhaseHandler) ResponseFilter(f func(*PhaseResponseFilter)) {
-	h.responseFilter = f
+	h.handlers.ResponseFilter = f
 	h.core.Want(wire.PhaseResponseFilter)
 }
 
 // ResponseBodyFilter runs once per piece of the response body.
 func (h *PhaseHandler) ResponseBodyFilter(f func(*PhaseResponseBodyFilter)) {
-	h.responseBody = f
+	h.handlers.ResponseBodyFilter = f
 	h.core.Want(wire.PhaseResponseBodyFilter)
 }
 
 // Logging runs after the response is complete or has failed.
 func (h *PhaseHandler) Logging(f func(*PhaseLogging)) {
-	h.logging = f
+	h.handlers.Logging = f
 	h.core.Want(wire.PhaseLogging)
 }
 
-// httpSession is a session with everything its first handler needs: one allocation.
-type httpSession struct {
+// ownSession is a session of an entry that makes its handlers per request, with everything its first handler needs: one
+// allocation.
+type ownSession struct {
 	core    session.Session
 	handler PhaseHandler
 	factory func(*PhaseHandler)
@@ -62,20 +59,20 @@ type httpSession struct {
 }
 
 func newSession(factory func(*PhaseHandler)) *session.Session {
-	s := &httpSession{factory: factory}
+	s := &ownSession{factory: factory}
 	s.core.Owner = s
 	return &s.core
 }
 
 // Open implements session.Owner.
-func (s *httpSession) Open() {
+func (s *ownSession) Open() {
 	s.handler.SessionId = int32(s.core.SID())
 	s.handler.core = &s.core
 	s.factory(&s.handler)
 }
 
 // NewCall implements session.Owner.
-func (s *httpSession) NewCall() *session.Invocation {
+func (s *ownSession) NewCall() *session.Invocation {
 	c := &s.first
 	if s.used {
 		c = &call{}
@@ -86,21 +83,7 @@ func (s *httpSession) NewCall() *session.Invocation {
 }
 
 // Run implements session.Owner.
-func (s *httpSession) Run(inv *session.Invocation) {
-	c := inv.Owner.(*call)
-	switch inv.Phase {
-	case wire.PhaseRequestFilter:
-		s.handler.requestFilter((*PhaseRequestFilter)(c))
-	case wire.PhaseRequestBodyFilter:
-		s.handler.requestBody((*PhaseRequestBodyFilter)(c))
-	case wire.PhaseResponseFilter:
-		s.handler.responseFilter((*PhaseResponseFilter)(c))
-	case wire.PhaseResponseBodyFilter:
-		s.handler.responseBody((*PhaseResponseBodyFilter)(c))
-	case wire.PhaseLogging:
-		s.handler.logging((*PhaseLogging)(c))
-	}
-}
+func (s *ownSession) Run(inv *session.Invocation) { s.handler.handlers.run(inv) }
 
 // call is one run of a handler. The public phase types, Request and Response are all views of it.
 type call struct {
@@ -196,7 +179,7 @@ func (p *PhaseRequestFilter) RemoveRequestHeader(key string) {
 
 // SetRequestBody replaces the body the upstream sees.
 func (p *PhaseRequestFilter) SetRequestBody(body []byte) {
-	_ = p.inv.SetBody(wire.MethodSetRequestBody, body)
+	_ = p.inv.SetBody(wire.MethodSetRequestBody, body, false)
 }
 
 // WebSocketUpgrade turns the request into a WebSocket. This host does not offer it yet: it returns ErrNotNegotiated.
@@ -219,7 +202,7 @@ func (p *PhaseRequestBodyFilter) ReadBody() []byte { return p.inv.RequestPiece()
 
 // SetBody replaces this piece.
 func (p *PhaseRequestBodyFilter) SetBody(piece []byte) {
-	_ = p.inv.SetBody(wire.MethodSetRequestBody, piece)
+	_ = p.inv.SetBody(wire.MethodSetRequestBody, piece, false)
 }
 
 // IsLast says that no piece follows.

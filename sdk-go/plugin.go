@@ -15,9 +15,11 @@ type NylonPlugin struct {
 	shutdowns []func()
 }
 
+// entry has a factory or static handlers.
 type entry struct {
 	name    string
 	factory func(*PhaseHandler)
+	static  *Handlers
 }
 
 // HttpPluginFunc is the type of a handler that takes the bare context.
@@ -50,15 +52,19 @@ func (p *NylonPlugin) Shutdown(stop func()) {
 // AddPhaseHandler registers an entry. The function runs once per request that reaches the entry; it registers the
 // handlers of that request. A name registered twice is the last one's.
 func (p *NylonPlugin) AddPhaseHandler(name string, factory func(phase *PhaseHandler)) {
+	p.add(entry{name: name, factory: factory})
+}
+
+func (p *NylonPlugin) add(e entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range p.entries {
-		if p.entries[i].name == name {
-			p.entries[i].factory = factory
+		if p.entries[i].name == e.name {
+			p.entries[i] = e
 			return
 		}
 	}
-	p.entries = append(p.entries, entry{name, factory})
+	p.entries = append(p.entries, e)
 }
 
 // configError is the plugin's config not being what the plugin takes. It refuses the start for good.

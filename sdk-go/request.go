@@ -82,7 +82,8 @@ func (r *Request) RawBody() []byte {
 	return b
 }
 
-// Body reads the request body as it arrives, within a window: a slow reader slows the client down, not the memory.
+// Body reads the request body as it arrives, within a window: a slow reader slows the client down, not the memory. It is
+// an io.WriterTo as well: by io.Copy the writer is given each piece where it was received, for the time of its Write.
 func (r *Request) Body() io.Reader {
 	if b, ok := r.inv.Session.RawBody(); ok {
 		return bytes.NewReader(b)

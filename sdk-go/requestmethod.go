@@ -49,7 +49,7 @@ func RequestMethod(sessionID int32, phase int8, method NylonMethods, data []byte
 		}
 		return inv.SetStatus(binary.BigEndian.Uint16(data))
 	case wire.MethodSetResponseFullBody:
-		return inv.SetBody(id, data)
+		return inv.SetBody(id, data, false)
 	case wire.MethodSetResponseStreamHeader:
 		return inv.Stream()
 	case wire.MethodSetResponseStreamData:

@@ -29,7 +29,15 @@ func (r *Response) RemoveHeader(key string) {
 func (r *Response) SetStatus(status uint16) { _ = r.inv.SetStatus(status) }
 
 // BodyRaw replaces the body, or in a body filter the piece; no bytes make it empty.
-func (r *Response) BodyRaw(body []byte) { _ = r.inv.SetBody(wire.MethodSetResponseFullBody, body) }
+func (r *Response) BodyRaw(body []byte) {
+	_ = r.inv.SetBody(wire.MethodSetResponseFullBody, body, false)
+}
+
+// BodyNoCopy is BodyRaw for bytes that nobody changes any more, from here on until the request is over: they are not
+// copied before they leave, which counts for large ones.
+func (r *Response) BodyNoCopy(body []byte) {
+	_ = r.inv.SetBody(wire.MethodSetResponseFullBody, body, true)
+}
 
 // BodyJSON replaces the body by v as JSON. A value that has no JSON form turns the verdict into a failure.
 func (r *Response) BodyJSON(v any) *Response {
@@ -49,7 +57,7 @@ func (r *Response) BodyHTML(html string) *Response { return r.body(ContentTypeHT
 
 func (r *Response) body(contentType string, body []byte) *Response {
 	r.SetHeader(HeaderContentType, contentType)
-	r.BodyRaw(body)
+	r.BodyNoCopy(body) // every caller made it
 	return r
 }
 

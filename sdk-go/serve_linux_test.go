@@ -65,6 +65,7 @@ func pluginProcess() {
 	plugin.AddPhaseHandler("panic", func(phase *sdk.PhaseHandler) {
 		phase.RequestFilter(func(*sdk.PhaseRequestFilter) { panic("ouch") })
 	})
+	dispatchEntries(plugin)
 	sdk.Serve()
 }
 
@@ -103,7 +104,7 @@ func TestProcessServes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err, out)
 			}
-			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,barrier,panic" {
+			if got := strings.Join(p.Ok.Entries, ","); got != "greet,block,barrier,panic,quick,burn,litter" {
 				t.Fatalf("entries %q", got)
 			}
 			for range 1000 {

@@ -204,32 +204,6 @@ func TestInboxKeepsOrder(t *testing.T) {
 	}
 }
 
-// A whole session costs the SDK one allocation; the test host's end takes the other five.
-func TestAllocations(t *testing.T) {
-	handler := func(ctx *sdk.PhaseRequestFilter) {
-		r := ctx.Request()
-		if r.Path() == "" || r.Host() == "" || r.Method() == "" {
-			panic("empty")
-		}
-		ctx.Response().SetHeader("x-a", "b")
-		ctx.Next()
-	}
-	l := local(t, testhost.Options{}, filter(handler))
-	rec := step(t, 0, "/path")
-	s := &testhost.Step{Open: true, Phase: 1, Record: rec}
-	run := func() {
-		s.Sid = testhost.NewSid()
-		if final := l.Run(s); final.Fault != nil {
-			t.Fatal(final.Fault)
-		}
-	}
-	both := testing.AllocsPerRun(2000, run)
-	t.Logf("allocations per session: %.2f, five of them the test host's", both)
-	if both > 6.5 && !raceEnabled {
-		t.Errorf("%.1f allocations per session", both)
-	}
-}
-
 // The author of an entry whose handler forgets its verdict is told so, once.
 func TestForgottenVerdictWarns(t *testing.T) {
 	watchdog(t)

@@ -29,7 +29,15 @@ func newWorker(p *NylonPlugin, hello *wire.Hello) *session.Worker {
 	w := &session.Worker{
 		Plugin: hello.Plugin, Payloads: hello.Payloads, Window: hello.Window,
 		Features: hello.Features & wire.FeatureKnown,
-		New:      func(i int) *session.Session { return newSession(entries[i].factory) },
+		Opener: func() func(int) *session.Session {
+			var chunks staticChunks
+			return func(i int) *session.Session {
+				if h := entries[i].static; h != nil {
+					return chunks.session(h)
+				}
+				return newSession(entries[i].factory)
+			}
+		},
 		Fault: func(err error) {
 			fmt.Fprintln(os.Stderr, "nylon: the host broke the protocol:", err)
 			os.Exit(exitViolation)

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command echoworker is the other end of the latency benches (benches/README.md). Started by a host it is an ordinary
-// plugin with one entry; as `echoworker lane busy|parked` it answers every frame of one lane with the same payload.
+// Command echoworker is the other end of the benches (benches/README.md). Started by a host it is an ordinary plugin; as
+// `echoworker lane busy|parked` it answers every frame of one lane with the same payload.
 package main
 
 import (
@@ -24,22 +24,36 @@ func main() {
 		}
 		return
 	}
-	sdk.NewNylonPlugin().AddPhaseHandler("bench", bench)
+	plugin := sdk.NewNylonPlugin()
+	plugin.AddPhaseHandler("bench", func(phase *sdk.PhaseHandler) { phase.RequestFilter(bench) })
+	plugin.AddStaticHandler("static", sdk.Handlers{RequestFilter: bench})
+	plugin.AddPhaseHandler("next", func(phase *sdk.PhaseHandler) { phase.RequestFilter(next) })
+	plugin.AddPhaseHandler("echo", func(phase *sdk.PhaseHandler) { phase.RequestFilter(invert) })
 	sdk.Serve()
 }
 
 // bench reads three fields, sets one header and goes on.
-func bench(phase *sdk.PhaseHandler) {
-	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
-		r := p.Request()
-		if r.Method() != "GET" || r.Path() != "/bench" {
-			p.Response().SetStatus(sdk.StatusBadRequest)
-			p.End()
-			return
-		}
-		p.Response().SetHeader("x-bench", r.Header("x-nonce"))
-		p.Next()
-	})
+func bench(p *sdk.PhaseRequestFilter) {
+	r := p.Request()
+	if r.Method() != "GET" || r.Path() != "/bench" {
+		p.Response().SetStatus(sdk.StatusBadRequest)
+		p.End()
+		return
+	}
+	p.Response().SetHeader("x-bench", r.Header("x-nonce"))
+	p.Next()
+}
+
+func next(p *sdk.PhaseRequestFilter) { p.Next() }
+
+// invert answers the request's body with every byte changed: byte b becomes ^b.
+func invert(p *sdk.PhaseRequestFilter) {
+	body := p.Request().RawBody()
+	for i, b := range body {
+		body[i] = ^b
+	}
+	p.Response().BodyNoCopy(body)
+	p.End()
 }
 
 // Descriptors of a lane, as the bench leaves them.

@@ -16,6 +16,7 @@ type Consumer struct {
 	fault     func(error)
 	chunks    shm.Chunks
 	hostCalls bool // whether a worker may send CALL
+	place     func(*Frame) []byte
 
 	pos       uint64 // next slot
 	apos      uint64 // where the producer's arena stands by our reckoning
@@ -23,7 +24,6 @@ type Consumer struct {
 	arenaRel  uint64 // bytes
 	epoch     uint32 // of own.Wait
 	lastSpace uint32 // last odd space_wait answered
-	taken     atomic.Uint64
 }
 
 // NewConsumer makes the consumer of the ring in peer; its words stand in own.
@@ -31,8 +31,8 @@ func NewConsumer(from wire.Side, own, peer *shm.Lane, spaceWake func(), fault fu
 	return &Consumer{own: own, peer: peer, from: from, spaceWake: spaceWake, fault: fault, hostCalls: true}
 }
 
-// Taken is how many frames were taken.
-func (c *Consumer) Taken() uint64 { return c.taken.Load() }
+// Taken is how many frames were taken: the statistic of its own segment.
+func (c *Consumer) Taken() uint64 { return atomic.LoadUint64(c.own.Stats[wire.StatTaken]) }
 
 // Ready says whether a frame is there.
 func (c *Consumer) Ready() bool {
@@ -42,11 +42,10 @@ func (c *Consumer) Ready() bool {
 // Pop takes one frame and its payload out of the ring.
 func (c *Consumer) Pop(f *Frame) bool {
 	// Acquire: pairs with the release of seq in Producer.publish (frame and payload visible).
-	published, err := wire.CheckSeq(c.pos, uint32(c.peer.N), atomic.LoadUint32(c.peer.Seq(c.pos)))
-	if err != nil {
-		c.fault(err)
-	}
-	if !published {
+	if seq := atomic.LoadUint32(c.peer.Seq(c.pos)); seq != wire.SeqOf(c.pos) {
+		if _, err := wire.CheckSeq(c.pos, uint32(c.peer.N), seq); err != nil {
+			c.fault(err)
+		}
 		return false
 	}
 	f.read(c.peer.Slot(c.pos))
@@ -56,12 +55,16 @@ func (c *Consumer) Pop(f *Frame) bool {
 		return false
 	}
 	if !f.Has(wire.FlagInline) {
-		f.Payload = c.chunks.Take(int(f.Len))
+		if c.place != nil {
+			f.Payload = c.place(f)
+		}
+		if f.Payload == nil {
+			f.Payload = c.chunks.Take(int(f.Len))
+		}
 		copy(f.Payload, c.peer.Arena[f.ArenaPos&(c.peer.A-1):])
 		c.apos = wire.NextApos(&f.Frame, ctx)
 	}
 	c.pos++
-	c.taken.Store(c.pos)
 	atomic.StoreUint64(c.own.Stats[wire.StatTaken], c.pos)
 	if c.pos-c.released >= c.peer.N/4 || c.apos-c.arenaRel >= c.peer.A/4 || atomic.LoadUint32(c.peer.SpaceWait)&1 == 1 {
 		c.Release()
@@ -120,15 +123,14 @@ func (c *Consumer) Disarm() {
 
 // spin looks for a frame for at most d.
 func (c *Consumer) spin(d time.Duration) bool {
-	start := time.Now()
-	for {
+	for end := Now() + d; ; {
 		for range 64 {
 			if c.Ready() {
 				return true
 			}
 			pause()
 		}
-		if time.Since(start) >= d {
+		if Now() >= end {
 			return false
 		}
 	}

@@ -17,6 +17,12 @@ type Sink interface {
 	Frame(l *Lane, f *Frame) (Job, *Class)
 }
 
+// Placer is a Sink that says where a payload is to be copied out of the arena, so that it need not be copied again.
+type Placer interface {
+	// Place returns f.Len bytes, or nil for a copy of its own. f is checked; the frame itself comes next.
+	Place(f *Frame) []byte
+}
+
 // Config is what a worker's lane is made of.
 type Config struct {
 	Host, Own *shm.Lane // the lane in H and in P
@@ -42,12 +48,11 @@ type Lane struct {
 	token   atomic.Uint64
 	running atomic.Pointer[Class] // of the inline run, valid while the token says RUNNING
 	frame   Frame
+	now     time.Duration // of the frame the sink has; 0 = nobody looked at the clock yet
 	poll    func() bool
 	asleep  bool
 	rescued uint32
 	closed  atomic.Bool
-
-	handovers, wakes, calls atomic.Uint64
 }
 
 // New makes the lane. Start lets it run.
@@ -55,6 +60,9 @@ func New(cfg Config) *Lane {
 	l := &Lane{cfg: cfg}
 	l.cons = NewConsumer(wire.SideHost, cfg.Own, cfg.Host, cfg.HostBell, l.fault)
 	l.prod = NewProducer(wire.SideWorker, cfg.Own, cfg.Host, cfg.HostBell, cfg.Space, l.fault)
+	if p, ok := cfg.Sink.(Placer); ok {
+		l.cons.place = p.Place
+	}
 	l.poll = l.pollOrArm
 	return l
 }
@@ -93,7 +101,8 @@ type Stats struct {
 
 // Stats reads the counters.
 func (l *Lane) Stats() Stats {
-	return Stats{l.cons.Taken(), l.prod.Sent(), l.handovers.Load(), l.wakes.Load(), l.calls.Load()}
+	of := func(stat int) uint64 { return atomic.LoadUint64(l.cfg.Own.Stats[stat]) }
+	return Stats{l.cons.Taken(), l.prod.Sent(), of(wire.StatHandovers), of(wire.StatWakes), of(wire.StatCalls)}
 }
 
 // Send publishes a frame. If there is no space and the caller runs on the leader (run != 0), it hands the lane on and
@@ -123,7 +132,7 @@ func (l *Lane) take(run uint64) bool {
 		return false
 	}
 	class.Blocked()
-	l.count(&l.handovers, wire.StatHandovers)
+	l.count(wire.StatHandovers)
 	l.cfg.Pool.give(order{lead: l, n: run + 1})
 	return true
 }
@@ -142,11 +151,15 @@ func (l *Lane) Rescue() {
 	}
 }
 
-// RescueAsked says whether Rescue has something to do.
-func (l *Lane) RescueAsked() bool { return atomic.LoadUint32(l.cfg.Host.Rescue) != l.rescued }
+// count counts in this side's own segment, where the host may look.
+func (l *Lane) count(stat int) { atomic.AddUint64(l.cfg.Own.Stats[stat], 1) }
 
-func (l *Lane) count(own *atomic.Uint64, stat int) {
-	atomic.StoreUint64(l.cfg.Own.Stats[stat], own.Add(1))
+// Arrived is when the frame came that the sink was given. A job's run is counted from here, so the sink asks last.
+func (l *Lane) Arrived() time.Duration {
+	if l.now == 0 {
+		l.now = Now()
+	}
+	return l.now
 }
 
 // lead polls the ring until the lane is closed or lost. The token is LEAD(n) and this goroutine holds it.
@@ -162,34 +175,38 @@ func (l *Lane) lead(n uint64) {
 			l.sleep()
 			continue
 		}
+		l.now = 0
 		job, class := l.cfg.Sink.Frame(l, &l.frame)
 		if job == nil {
 			continue
 		}
-		l.count(&l.calls, wire.StatCalls)
+		l.count(wire.StatCalls)
 		if class.Long() {
 			l.cfg.Pool.give(order{job: job, class: class})
 			continue
 		}
 		n++
-		l.running.Store(class)
+		if l.running.Load() != class {
+			l.running.Store(class)
+		}
+		start := l.Arrived()
 		l.token.Store(n<<1 | 1)
-		start := time.Now()
 		job.Run(n)
 		if !l.token.CompareAndSwap(n<<1|1, n<<1) {
 			break // somebody else leads
 		}
-		class.ran(time.Since(start))
+		class.ran(Now() - start)
 	}
 	returned = true
 }
 
-// sleep gives back what was taken and waits for a frame.
+// sleep waits for a frame. What was taken it gives back only before it really sleeps: what is kept while spinning is
+// under a quarter of ring and arena (SPEC.md 3.9): a host that lacks space has frames in the ring.
 func (l *Lane) sleep() {
-	l.cons.Release()
 	if ns := atomic.LoadUint32(l.cfg.SpinNs); ns != 0 && l.cons.spin(min(time.Duration(ns), maxSpin)) {
 		return
 	}
+	l.cons.Release()
 	l.cfg.Parker.Park(l.poll)
 	l.asleep = false
 	l.cons.Disarm()
@@ -198,7 +215,7 @@ func (l *Lane) sleep() {
 // pollOrArm is asked by the parker: true ends the sleep.
 func (l *Lane) pollOrArm() bool {
 	if l.asleep {
-		l.count(&l.wakes, wire.StatWakes)
+		l.count(wire.StatWakes)
 		l.asleep = false
 	}
 	l.cons.Disarm()

@@ -1,9 +1,6 @@
 package lane
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // Job is a handler run. run is the lane's run number when it runs on the leader, 0 off it.
 type Job interface {
@@ -52,9 +49,9 @@ func (p *Pool) follow(o order) {
 		if o.lead != nil {
 			o.lead.lead(o.n)
 		} else if o.job != nil {
-			start := time.Now()
+			start := Now()
 			o.job.Run(0)
-			o.class.ran(time.Since(start))
+			o.class.ran(Now() - start)
 		}
 		if ch == nil {
 			ch = make(chan order, 1)

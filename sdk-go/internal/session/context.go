@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
@@ -33,8 +34,8 @@ func (inv *Invocation) Context() context.Context {
 	if inv.ctx == nil {
 		base, cancel := context.WithCancelCause(context.Background())
 		inv.ctx = &phaseCtx{base, cancel, inv}
-		if inv.voided != 0 {
-			inv.ctx.end(inv.voided)
+		if reason := inv.voided.Load(); reason != 0 {
+			inv.ctx.end(reason)
 		}
 	}
 	return inv.ctx
@@ -59,7 +60,11 @@ func (c *phaseCtx) Deadline() (time.Time, bool) {
 	if inv.budget == 0 || inv.streamed {
 		return time.Time{}, false
 	}
-	return inv.start.Add(inv.budget + inv.waited), true
+	end := inv.arrived + inv.budget
+	if inv.traffic != nil {
+		end += inv.traffic.waited
+	}
+	return lane.Time(end), true
 }
 
 // Err implements context.Context.

@@ -3,7 +3,8 @@ package session
 import (
 	"errors"
 	"fmt"
-	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
@@ -23,6 +24,38 @@ type hostCall struct {
 	err    error
 }
 
+// traffic is what an invocation has beyond its CALL and its verdict: host calls and bodies on their way. Its fields are
+// guarded by the invocation's mu.
+type traffic struct {
+	moved    sync.Cond   // a host call, a window or a cancellation moved
+	calls    []*hostCall // not answered yet
+	streams  []*hostCall // whose pieces somebody reads
+	lastNum  uint32
+	out      wire.Window // DATA we send
+	in       wire.Window // DATA we receive
+	windowMu sync.Mutex  // orders WINDOW frames; taken before mu
+	unacked  uint64      // bytes handed on of which the host was not told
+	waited   time.Duration
+}
+
+// talk is the invocation's traffic, made when it is first needed. The caller holds mu.
+func (inv *Invocation) talk() *traffic {
+	if inv.traffic == nil {
+		window := wire.NewWindow(inv.Session.w.Window)
+		inv.traffic = &traffic{out: window, in: window}
+		inv.traffic.moved.L = &inv.mu
+		inv.heavy.Store(true)
+	}
+	return inv.traffic
+}
+
+// moved wakes those who wait. The caller holds mu.
+func (inv *Invocation) moved() {
+	if inv.traffic != nil {
+		inv.traffic.moved.Broadcast()
+	}
+}
+
 // startCall sends a CALL. It hands the lane over first, since the caller is going to wait.
 func (inv *Invocation) startCall(method uint32, payload []byte, stream bool) (*hostCall, error) {
 	s := inv.Session
@@ -31,18 +64,19 @@ func (inv *Invocation) startCall(method uint32, payload []byte, stream bool) (*h
 	}
 	inv.blocks()
 	inv.mu.Lock()
-	for inv.alive() == nil && len(inv.calls) >= wire.LimitHostCalls {
+	t := inv.talk()
+	for inv.alive() == nil && len(t.calls) >= wire.LimitHostCalls {
 		inv.wait()
 	}
 	if err := inv.alive(); err != nil {
 		inv.mu.Unlock()
 		return nil, err
 	}
-	inv.lastNum++
-	c := &hostCall{num: inv.lastNum, method: method, stream: stream}
-	inv.calls = append(inv.calls, c)
+	t.lastNum++
+	c := &hostCall{num: t.lastNum, method: method, stream: stream}
+	t.calls = append(t.calls, c)
 	if stream {
-		inv.streams = append(inv.streams, c)
+		t.streams = append(t.streams, c)
 	}
 	inv.mu.Unlock()
 	f := inv.of(wire.KindCall)
@@ -60,9 +94,9 @@ func (inv *Invocation) blocks() {
 
 // wait waits for the next change and counts the time, which is the host's and not the handler's. The caller holds mu.
 func (inv *Invocation) wait() {
-	start := time.Now()
-	inv.cond.Wait()
-	inv.waited += time.Since(start)
+	t, start := inv.talk(), lane.Now()
+	t.moved.Wait()
+	t.waited += lane.Now() - start
 }
 
 // Call asks the host and waits for the answer.
@@ -94,10 +128,10 @@ func (inv *Invocation) frame(l *lane.Lane, f *lane.Frame) error {
 		}
 		inv.mu.Lock()
 		defer inv.mu.Unlock()
-		if _, err := inv.out.OnTotal(total); err != nil {
+		if _, err := inv.talk().out.OnTotal(total); err != nil {
 			return err
 		}
-		inv.cond.Broadcast()
+		inv.moved()
 	case wire.KindData:
 		return inv.data(l, f)
 	case wire.KindReply, wire.KindError:
@@ -106,8 +140,8 @@ func (inv *Invocation) frame(l *lane.Lane, f *lane.Frame) error {
 	return nil
 }
 
-func (inv *Invocation) callOf(num uint32) *hostCall {
-	for _, c := range inv.calls {
+func (t *traffic) callOf(num uint32) *hostCall {
+	for _, c := range t.calls {
 		if c.num == num {
 			return c
 		}
@@ -116,21 +150,18 @@ func (inv *Invocation) callOf(num uint32) *hostCall {
 }
 
 // end closes a call. The caller holds mu.
-func (inv *Invocation) end(c *hostCall, err error) {
+func (t *traffic) end(c *hostCall, err error) {
 	c.done, c.err = true, err
-	for i, o := range inv.calls {
-		if o == c {
-			inv.calls = append(inv.calls[:i], inv.calls[i+1:]...)
-			break
-		}
+	if i := slices.Index(t.calls, c); i >= 0 {
+		t.calls = slices.Delete(t.calls, i, i+1)
 	}
-	inv.cond.Broadcast()
+	t.moved.Broadcast()
 }
 
 // hold counts bytes that came for a reader and wait for it. The caller holds mu.
-func (inv *Invocation) hold(c *hostCall, n uint64) {
+func (t *traffic) hold(c *hostCall, n uint64) {
 	if c.eager {
-		inv.unacked += n
+		t.unacked += n
 	} else {
 		c.held += n
 	}
@@ -139,22 +170,24 @@ func (inv *Invocation) hold(c *hostCall, n uint64) {
 // hurry has the host send on without waiting for the readers of streams: they would wait for one who waits behind them.
 func (inv *Invocation) hurry() {
 	inv.mu.Lock()
-	for _, c := range inv.streams {
+	t := inv.talk()
+	for _, c := range t.streams {
 		if !c.eager {
 			c.eager = true
-			inv.unacked += c.held
+			t.unacked += c.held
 		}
 	}
 	inv.mu.Unlock()
-	inv.returnWindow(true)
+	inv.returnWindow(t, true)
 }
 
 func (inv *Invocation) answer(l *lane.Lane, f *lane.Frame) error {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	c := inv.callOf(f.Status)
+	t := inv.talk()
+	c := t.callOf(f.Status)
 	switch {
-	case f.Status > inv.lastNum:
+	case f.Status > t.lastNum:
 		return fmt.Errorf("answer to call %d, which was never made", f.Status)
 	case c == nil:
 		return nil // answered before
@@ -172,18 +205,19 @@ func (inv *Invocation) answer(l *lane.Lane, f *lane.Frame) error {
 	} else if len(f.Payload) > 0 {
 		c.data = append(c.data, f.Payload...)
 	}
-	inv.end(c, err)
+	t.end(c, err)
 	return nil
 }
 
 func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 	inv.mu.Lock()
-	c := inv.callOf(f.Status)
+	t := inv.talk()
+	c := t.callOf(f.Status)
 	if c == nil || c.method != f.Method {
 		inv.mu.Unlock()
 		return fmt.Errorf("data of method %d for call %d, which is not open", f.Method, f.Status)
 	}
-	if err := inv.in.Take(f.Len); err != nil {
+	if err := t.in.Take(f.Len); err != nil {
 		inv.mu.Unlock()
 		return err
 	}
@@ -191,31 +225,31 @@ func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 		if f.Len > 0 {
 			c.pieces = append(c.pieces, l.Keep(f))
 		}
-		inv.hold(c, uint64(f.Len))
+		t.hold(c, uint64(f.Len))
 	} else {
-		c.data = append(c.data, f.Payload...)
-		inv.unacked += uint64(f.Len)
+		c.take(f.Payload)
+		t.unacked += uint64(f.Len)
 	}
 	if f.Flags&wire.FlagMore == 0 {
-		inv.end(c, nil)
+		t.end(c, nil)
 	}
-	inv.cond.Broadcast()
+	t.moved.Broadcast()
 	inv.mu.Unlock()
-	inv.returnWindow(false)
+	inv.returnWindow(t, false)
 	return nil
 }
 
 // returnWindow tells the host how much was taken: when it is a quarter of the window, or with all, anything.
-func (inv *Invocation) returnWindow(all bool) {
-	inv.windowMu.Lock() // totals leave in the order they were counted
-	defer inv.windowMu.Unlock()
+func (inv *Invocation) returnWindow(t *traffic, all bool) {
+	t.windowMu.Lock() // totals leave in the order they were counted
+	defer t.windowMu.Unlock()
 	inv.mu.Lock()
-	if inv.sent || inv.unacked == 0 || !all && inv.unacked < uint64(inv.Session.w.Window/4) {
+	if inv.sent.Load() || t.unacked == 0 || !all && t.unacked < uint64(inv.Session.w.Window/4) {
 		inv.mu.Unlock()
 		return
 	}
-	total := inv.in.Give(inv.unacked)
-	inv.unacked = 0
+	total := t.in.Give(t.unacked)
+	t.unacked = 0
 	inv.mu.Unlock()
 	f := inv.of(wire.KindWindow)
 	inv.Session.lane.Send(&f, wire.AppendWindowTotal(nil, total), 0)
@@ -231,21 +265,24 @@ func (inv *Invocation) sendData(method uint32, b []byte, last bool) (int, error)
 	piece := max(1, min(wire.LimitData, int(s.w.Window/2)))
 	for n := 0; ; {
 		inv.mu.Lock()
-		size := min(piece, len(b)-n)
-		for inv.voided == 0 && !inv.sent && inv.out.Room() < uint64(size) {
+		t, size := inv.talk(), min(piece, len(b)-n)
+		waits := func() bool {
+			return inv.voided.Load() == 0 && !inv.sent.Load() && t.out.Room() < uint64(size)
+		}
+		for waits() {
 			inv.mu.Unlock()
 			inv.blocks()
 			inv.mu.Lock()
-			if inv.voided == 0 && !inv.sent && inv.out.Room() < uint64(size) {
+			if waits() {
 				inv.wait()
 			}
 		}
-		if inv.voided != 0 || inv.sent {
+		if inv.voided.Load() != 0 || inv.sent.Load() {
 			err := inv.alive()
 			inv.mu.Unlock()
 			return n, err
 		}
-		err := inv.out.Take(uint32(size))
+		err := t.out.Take(uint32(size))
 		inv.mu.Unlock()
 		if err != nil {
 			return n, err
@@ -329,90 +366,4 @@ func (inv *Invocation) EndStream() error {
 		inv.Finish(wire.MethodSetResponseStreamEnd)
 	}
 	return err
-}
-
-// RawBody is the whole request body; the session keeps it.
-func (inv *Invocation) RawBody() ([]byte, error) {
-	s := inv.Session
-	if !s.bodyMu.TryLock() {
-		inv.blocks()
-		s.bodyMu.Lock()
-	}
-	defer s.bodyMu.Unlock()
-	if s.hasRaw {
-		return s.body, nil
-	}
-	inv.hurry()
-	b, err := inv.Call(wire.MethodReadRequestFullBody, nil)
-	if err != nil {
-		return nil, err
-	}
-	s.body, s.hasRaw = b, true
-	return b, nil
-}
-
-// BodyReader reads the request body as it arrives.
-type BodyReader struct {
-	inv  *Invocation
-	call *hostCall
-	rest []byte
-	err  error
-}
-
-// Body starts reading at the first Read.
-func (inv *Invocation) Body() *BodyReader { return &BodyReader{inv: inv} }
-
-// Read implements io.Reader. It is for one goroutine at a time.
-func (r *BodyReader) Read(p []byte) (int, error) {
-	inv := r.inv
-	if len(p) == 0 || r.err != nil {
-		return 0, r.err
-	}
-	if r.call == nil {
-		if r.call, r.err = inv.startCall(wire.MethodStreamRequestBody, nil, true); r.err != nil {
-			return 0, r.err
-		}
-	}
-	inv.mu.Lock()
-	c := r.call
-	for len(r.rest) == 0 && len(c.pieces) == 0 && !c.done && inv.alive() == nil {
-		inv.mu.Unlock()
-		inv.blocks()
-		inv.returnWindow(true) // nothing is held back from a host that may wait for it
-		inv.mu.Lock()
-		if len(c.pieces) == 0 && !c.done && inv.alive() == nil {
-			inv.wait()
-		}
-	}
-	if len(r.rest) == 0 && len(c.pieces) > 0 {
-		r.rest, c.pieces = c.pieces[0], c.pieces[1:]
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	if !c.eager {
-		c.held -= uint64(n)
-		inv.unacked += uint64(n)
-	}
-	if n == 0 {
-		switch {
-		case c.done && c.err == nil:
-			r.err = io.EOF
-		case c.done:
-			r.err = c.err
-		default:
-			r.err = inv.alive()
-		}
-	}
-	inv.mu.Unlock()
-	inv.returnWindow(false)
-	return n, r.err
-}
-
-// RawBody is the request body if it was read before.
-func (s *Session) RawBody() ([]byte, bool) {
-	if !s.bodyMu.TryLock() {
-		return nil, false
-	}
-	defer s.bodyMu.Unlock()
-	return s.body, s.hasRaw
 }

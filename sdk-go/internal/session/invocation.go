@@ -15,39 +15,32 @@ type Invocation struct {
 	Owner   any // what the API package wraps around it
 	Phase   uint8
 
-	token  wire.Token
-	slot   *slot
-	run    atomic.Uint64 // the lane's run number while the handler is on its leader
-	budget time.Duration // 0 = no limit
-	start  time.Time
-	step   wire.Step
-	keep   bool // the host may run this phase again in this session
+	token   wire.Token
+	slot    *slot
+	run     atomic.Uint64 // the lane's run number, if the handler was started on its leader
+	budget  time.Duration // 0 = no limit
+	arrived time.Duration // by the lane's clock; only with a budget
+	step    wire.Step
+	keep    bool // the host may run this phase again in this session
 
+	// The flags and voided change under mu. Those that are atomic are also read without it.
 	mu       sync.Mutex
-	cond     sync.Cond  // a host call, a window or a cancellation moved
-	running  bool       // the handler has not returned
-	done     bool       // a verdict was given, or it failed
-	sending  bool       // the verdict's staged bodies are on their way
-	sent     bool       // the one final frame is claimed
-	streamed bool       // STREAM_HEADER went out
-	voided   uint32     // wire.Cancel*, 0 = not
-	failure  *HostError // turns the verdict into an ERROR
+	running  bool          // the handler has not returned; not kept up once the final frame is claimed, unless heavy
+	done     bool          // a verdict was given, or it failed
+	sending  bool          // the verdict's staged bodies are on their way
+	sent     atomic.Bool   // the one final frame is claimed
+	streamed bool          // STREAM_HEADER went out
+	heavy    atomic.Bool   // it has bodies, or traffic
+	voided   atomic.Uint32 // wire.Cancel*, 0 = not
+	failure  *HostError    // turns the verdict into an ERROR
 	ctx      *phaseCtx
+	traffic  *traffic // made by talk
 
 	mut       wire.MutationWriter
 	mutBuf    [256]byte
 	committed []byte // the record, once it was sent
 	response  body   // op 103
 	request   body   // op 225
-
-	calls    []*hostCall // not answered yet
-	streams  []*hostCall // whose pieces somebody reads
-	lastNum  uint32
-	out      wire.Window // DATA we send
-	in       wire.Window // DATA we receive
-	windowMu sync.Mutex  // orders WINDOW frames
-	unacked  uint64      // bytes handed on of which the host was not told
-	waited   time.Duration
 }
 
 type body struct {
@@ -57,12 +50,12 @@ type body struct {
 
 // alive says why nothing more can be done, or nil. The caller holds mu.
 func (inv *Invocation) alive() error {
-	switch {
-	case inv.voided == wire.CancelDeadline:
+	switch reason := inv.voided.Load(); {
+	case reason == wire.CancelDeadline:
 		return ErrDeadline
-	case inv.voided == wire.CancelShutdown:
+	case reason == wire.CancelShutdown:
 		return ErrShutdown
-	case inv.voided != 0:
+	case reason != 0:
 		return ErrClientGone
 	case inv.Session.over.Load():
 		return notOpen(inv.Session.sid)
@@ -70,12 +63,6 @@ func (inv *Invocation) alive() error {
 		return ErrFinished
 	}
 	return nil
-}
-
-func (inv *Invocation) cancelled() bool {
-	inv.mu.Lock()
-	defer inv.mu.Unlock()
-	return inv.voided != 0
 }
 
 // Edit appends an entry to what the verdict will commit. After the verdict it does nothing.
@@ -128,7 +115,7 @@ func (inv *Invocation) startRecord() {
 // record is what was collected so far, nil when nothing was. The caller holds mu.
 func (inv *Invocation) record() ([]byte, error) {
 	switch {
-	case inv.sent:
+	case inv.sent.Load():
 		return inv.committed, nil // on its way to the host, and written no more
 	case inv.mut.Count() == 0:
 		return nil, nil
@@ -136,8 +123,9 @@ func (inv *Invocation) record() ([]byte, error) {
 	return inv.mut.Finish()
 }
 
-// SetBody takes a copy of b as the new body: op is MethodSetResponseFullBody or MethodSetRequestBody.
-func (inv *Invocation) SetBody(op uint32, b []byte) error {
+// SetBody takes a copy of b as the new body, or b itself if it is ours: op is MethodSetResponseFullBody or
+// MethodSetRequestBody.
+func (inv *Invocation) SetBody(op uint32, b []byte, ours bool) error {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	if err := inv.alive(); err != nil {
@@ -150,8 +138,12 @@ func (inv *Invocation) SetBody(op uint32, b []byte) error {
 	if op == wire.MethodSetRequestBody {
 		of = &inv.request
 	}
+	inv.heavy.Store(true)
 	of.set = true
-	of.b = append(of.b[:0:0], b...)
+	if !ours {
+		b = append([]byte(nil), b...)
+	}
+	of.b = b
 	return nil
 }
 
@@ -192,12 +184,12 @@ func (inv *Invocation) Spoil(code uint32, text string) {
 // Finish gives the verdict. Only the first counts; one that comes after a cancellation is dropped.
 func (inv *Invocation) Finish(method uint32) {
 	inv.mu.Lock()
-	if inv.done || inv.voided != 0 {
+	if inv.done || inv.voided.Load() != 0 {
 		inv.mu.Unlock()
 		return
 	}
 	inv.done = true
-	inv.cond.Broadcast() // other goroutines of the handler that wait for the host wait no longer
+	inv.moved() // other goroutines of the handler that wait for the host wait no longer
 	if inv.streamed {
 		method = wire.MethodSetResponseStreamEnd
 	}
@@ -207,7 +199,7 @@ func (inv *Invocation) Finish(method uint32) {
 		failure = inv.stageBodies()
 		inv.sending = false
 	}
-	if inv.voided != 0 {
+	if inv.voided.Load() != 0 {
 		late := inv.claimLate()
 		inv.mu.Unlock()
 		if late {
@@ -222,8 +214,9 @@ func (inv *Invocation) Finish(method uint32) {
 			failure = &HostError{wire.ErrorBadRecord, "the changes of one step: " + err.Error()}
 		}
 	}
-	inv.sent, inv.committed = true, rec
-	inv.cond.Broadcast()
+	inv.committed = rec
+	inv.sent.Store(true)
+	inv.moved()
 	inv.mu.Unlock()
 	f := inv.of(wire.KindReply)
 	if failure != nil {
@@ -236,6 +229,7 @@ func (inv *Invocation) Finish(method uint32) {
 		inv.Session.close()
 	}
 	inv.Session.lane.Send(&f, rec, inv.run.Load())
+	inv.forget()
 }
 
 // stageBodies adds the bodies to the record: as values, or when they are large, as DATA sent before it. The caller
@@ -271,22 +265,27 @@ func (inv *Invocation) stageBodies() *HostError {
 // fail answers with an ERROR, unless a verdict was given before.
 func (inv *Invocation) fail(code uint32, text string) {
 	inv.mu.Lock()
-	if inv.done || inv.voided != 0 || inv.sent {
+	if inv.done || inv.voided.Load() != 0 || inv.sent.Load() {
 		inv.mu.Unlock()
 		return
 	}
-	inv.done, inv.sent = true, true
-	inv.cond.Broadcast()
+	inv.done = true
+	inv.sent.Store(true)
+	inv.moved()
 	inv.mu.Unlock()
 	inv.sendError(code, text)
 }
 
 // returned notes that the handler came back.
 func (inv *Invocation) returned() {
+	if inv.sent.Load() && !inv.heavy.Load() {
+		return // the usual case; nobody asks any more
+	}
+	defer inv.forget()
 	inv.mu.Lock()
 	inv.running = false
-	late := inv.voided != 0 && inv.claimLate()
-	open, streamed := !inv.done && inv.voided == 0, inv.streamed
+	late := inv.voided.Load() != 0 && inv.claimLate()
+	open, streamed := !inv.done && inv.voided.Load() == 0, inv.streamed
 	inv.mu.Unlock()
 	if late {
 		inv.sendLate()
@@ -299,7 +298,7 @@ func (inv *Invocation) returned() {
 // void applies a CANCEL.
 func (inv *Invocation) void(reason uint32) {
 	inv.mu.Lock()
-	if inv.voided != 0 || inv.sent {
+	if inv.voided.Load() != 0 || inv.sent.Load() {
 		ctx := inv.ctx
 		inv.mu.Unlock()
 		if ctx != nil {
@@ -307,10 +306,10 @@ func (inv *Invocation) void(reason uint32) {
 		}
 		return
 	}
-	inv.voided = reason
+	inv.voided.Store(reason)
 	late := inv.claimLate()
 	ctx := inv.ctx
-	inv.cond.Broadcast()
+	inv.moved()
 	inv.mu.Unlock()
 	if ctx != nil {
 		ctx.end(reason)
@@ -323,10 +322,10 @@ func (inv *Invocation) void(reason uint32) {
 // claimLate decides who sends the one final frame of a voided invocation: nobody while the handler runs or its
 // staged bodies are on their way. The caller holds mu.
 func (inv *Invocation) claimLate() bool {
-	if inv.running || inv.sending || inv.sent {
+	if inv.running || inv.sending || inv.sent.Load() {
 		return false
 	}
-	inv.sent = true
+	inv.sent.Store(true)
 	return true
 }
 
@@ -340,6 +339,7 @@ func (inv *Invocation) sendError(code uint32, text string) {
 	inv.Session.close()
 	f := inv.of(wire.KindError)
 	sendError(inv.Session.lane, &f, code, text)
+	inv.forget()
 }
 
 // release lets go of the slab slot, before the final frame allows the host to use it again.

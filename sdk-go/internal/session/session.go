@@ -34,18 +34,27 @@ type Session struct {
 	wants atomic.Uint32 // bit p: a handler for phase p is registered
 	over  atomic.Bool
 
+	shared bool // its memory, and that of its invocations, is other sessions' as well
+
+	state   atomic.Uint32              // idle, busy or queued
+	current atomic.Pointer[Invocation] // the one whose handler was started last
 	mu      sync.Mutex
-	busy    bool          // a handler runs, or is about to
-	inbox   []*Invocation // waiting for it
-	current *Invocation   // the one whose handler was started last
+	inbox   []*Invocation // waiting for the handler that runs; not empty while queued
 	opened  bool          // the factory ran; only the running job looks at it
-	broken  string        // why the factory failed
+	broken  bool          // the factory failed
 
 	bodyMu sync.Mutex // one RawBody at a time
 	body   []byte
 	hasRaw bool
 	edits  requestEdits
 }
+
+// States of a session. A handler that finds nobody waiting leaves without a lock: busy to idle by CAS.
+const (
+	idle   = iota
+	busy   // a handler runs, or is about to
+	queued // and others wait in the inbox
+)
 
 // SID is the session's id.
 func (s *Session) SID() uint32 { return s.sid }
@@ -62,13 +71,15 @@ func (s *Session) Entry() string { return s.entry.Name }
 // Want registers interest in a phase.
 func (s *Session) Want(phase uint8) { s.wants.Or(1 << phase) }
 
+// Share makes it a session whose memory is that of others as well, and which wants these phases from the beginning.
+func (s *Session) Share(wants uint32) {
+	s.shared = true
+	s.wants.Store(wants)
+}
+
 // Current is the invocation whose handler was started last, or nil. One that waits for its turn is not current: a
 // verdict that comes late must not reach it.
-func (s *Session) Current() *Invocation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.current
-}
+func (s *Session) Current() *Invocation { return s.current.Load() }
 
 // asked is the set of phases the session wants from now on. A session that has only a request filter is over with it,
 // unless the host said that another item of the request will run it again.
@@ -83,16 +94,47 @@ func (inv *Invocation) asked() uint32 {
 // close ends the session on this side.
 func (s *Session) close() {
 	s.over.Store(true)
-	s.w.remove(s)
+	s.w.open.remove(s)
+	s.forget()
+}
+
+// forget drops the body of a shared session that is over, or whoever keeps another one of that memory would keep it as
+// well. It is called after each step towards that end: the session is over, and no handler runs.
+func (s *Session) forget() {
+	if !s.shared || !s.over.Load() || s.state.Load() != idle {
+		return
+	}
+	s.current.Store(nil)
+	if s.bodyMu.TryLock() {
+		s.body, s.hasRaw = nil, false
+		s.bodyMu.Unlock()
+	}
+}
+
+// forget is the same for an invocation: its final frame is claimed, and its handler has returned.
+func (inv *Invocation) forget() {
+	if !inv.Session.shared || !inv.heavy.Load() {
+		return
+	}
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if inv.sent.Load() && !inv.running {
+		inv.request.b, inv.response.b = nil, nil
+		if inv.traffic != nil {
+			inv.traffic.streams = nil
+		}
+	}
 }
 
 // closeByHost ends the session and voids what is still running in it.
 func (s *Session) closeByHost() {
-	s.close()
+	defer s.forget()
+	s.over.Store(true)
+	s.w.open.remove(s)
 	s.mu.Lock()
 	void := append([]*Invocation(nil), s.inbox...)
-	if s.current != nil {
-		void = append(void, s.current)
+	if current := s.current.Load(); current != nil {
+		void = append(void, current)
 	}
 	s.mu.Unlock()
 	for _, inv := range void {
@@ -127,7 +169,7 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 		if int(step.Entry) >= len(w.Entries) {
 			return refuse(wire.ErrorUnknownEntry, fmt.Sprintf("no entry %d", step.Entry))
 		}
-		s = w.New(int(step.Entry))
+		s = k.open(int(step.Entry))
 		s.w, s.lane, s.sid, s.entry = w, l, f.Sid, w.Entries[step.Entry]
 		if step.HasRequest {
 			s.req = step.Request
@@ -138,7 +180,7 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 			}
 			s.req = of.req
 		}
-		if old := w.insert(s); old != nil {
+		if old := w.open.insert(s); old != nil {
 			old.closeByHost()
 		}
 	} else if s = w.Lookup(f.Sid); s == nil {
@@ -150,28 +192,31 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 	}
 	inv := s.Owner.NewCall()
 	inv.Session, inv.token, inv.Phase, inv.slot, inv.running = s, f.Token(), f.Phase, at, true
-	inv.cond.L = &inv.mu
 	inv.step, inv.keep = step, f.Flags&wire.FlagKeep != 0
-	inv.out, inv.in = wire.NewWindow(w.Window), wire.NewWindow(w.Window)
 	if f.Status != 0 {
-		inv.budget, inv.start = time.Duration(f.Status)*time.Millisecond, time.Now()
+		inv.budget, inv.arrived = time.Duration(f.Status)*time.Millisecond, l.Arrived()
 	}
 	at.inv.Store(inv)
-	s.mu.Lock()
-	if s.busy {
-		full := len(s.inbox) >= wire.LimitInbox
-		if !full {
-			s.inbox = append(s.inbox, inv)
-		}
-		s.mu.Unlock()
-		if full {
-			w.Fault(fmt.Errorf("session %d: more than %d events waiting", s.sid, wire.LimitInbox))
-		}
+	if !s.state.CompareAndSwap(idle, busy) && s.wait(inv) {
 		return nil, nil
 	}
-	s.busy, s.current = true, inv
-	s.mu.Unlock()
+	s.current.Store(inv)
 	return inv, &s.entry.classes[f.Phase]
+}
+
+// wait puts inv into the inbox, unless the handler that ran has just left: then inv is the one to run.
+func (s *Session) wait(inv *Invocation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.state.CompareAndSwap(busy, queued) && s.state.CompareAndSwap(idle, busy) {
+		return false
+	}
+	if len(s.inbox) >= wire.LimitInbox {
+		s.w.Fault(fmt.Errorf("session %d: more than %d events waiting", s.sid, wire.LimitInbox))
+		return true
+	}
+	s.inbox = append(s.inbox, inv)
+	return true
 }
 
 // Run implements lane.Job: it runs the handler, and then whatever waited for this session meanwhile.
@@ -183,28 +228,32 @@ func (inv *Invocation) Run(run uint64) {
 	}
 }
 
+// next is the invocation that waited longest, or nil: then the session is idle.
 func (s *Session) next() *Invocation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.inbox) == 0 {
-		s.busy = false
+	if s.state.CompareAndSwap(busy, idle) {
+		s.forget()
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	inv := s.inbox[0]
-	s.inbox = s.inbox[1:]
-	s.current = inv
+	if s.inbox = s.inbox[1:]; len(s.inbox) == 0 {
+		s.state.Store(busy)
+	}
+	s.current.Store(inv)
 	return inv
 }
 
 // exec runs the handler of one invocation, and turns a panic or a Goexit into an ERROR frame.
 func (inv *Invocation) exec(run uint64) {
 	s, ended := inv.Session, false
-	inv.run.Store(run)
+	if run != 0 {
+		inv.run.Store(run) // never taken back: a run that is over moves no token
+	}
 	defer func() {
 		if ended {
 			return
 		}
-		inv.run.Store(0)
 		if r := recover(); r != nil {
 			s.w.Panicked(s.entry.Name, r, debug.Stack())
 			inv.fail(wire.ErrorPanic, fmt.Sprint(r))
@@ -219,20 +268,19 @@ func (inv *Invocation) exec(run uint64) {
 	}()
 	if !s.opened {
 		s.opened = true
-		s.broken = "the entry's factory failed"
+		s.broken = true
 		s.Owner.Open()
-		s.broken = ""
+		s.broken = false
 	}
 	switch {
-	case inv.cancelled(): // while it waited for its turn
-	case s.broken != "":
-		inv.fail(wire.ErrorBadState, s.broken)
+	case inv.voided.Load() != 0: // cancelled while it waited for its turn
+	case s.broken:
+		inv.fail(wire.ErrorBadState, "the entry's factory failed")
 	case s.wants.Load()&(1<<inv.Phase) == 0:
 		inv.Finish(wire.MethodNext)
 	default:
 		s.Owner.Run(inv)
 	}
 	ended = true
-	inv.run.Store(0)
 	inv.returned()
 }

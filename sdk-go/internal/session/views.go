@@ -3,6 +3,7 @@ package session
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nylon-rs/nylon/sdk-go/internal/shm"
@@ -11,6 +12,7 @@ import (
 
 // requestEdits is what the session changed in the request: getters show a plugin its own changes.
 type requestEdits struct {
+	any  atomic.Bool // without a change, getters take no lock
 	mu   sync.Mutex
 	list []edit
 }
@@ -24,17 +26,39 @@ func (e *requestEdits) note(op uint32, key, value string) {
 	if op >= wire.MethodSetRequestMethod && op <= wire.MethodRemoveRequestHeader {
 		e.mu.Lock()
 		e.list = append(e.list, edit{op, key, value})
+		e.any.Store(true)
 		e.mu.Unlock()
 	}
 }
 
 // last is the value of the last edit of op.
 func (e *requestEdits) last(op uint32) (string, bool) {
+	if !e.any.Load() {
+		return "", false
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := len(e.list) - 1; i >= 0; i-- {
 		if e.list[i].op == op {
 			return e.list[i].value, true
+		}
+	}
+	return "", false
+}
+
+// header is what the edits make of a header; of a removed one "".
+func (e *requestEdits) header(name string) (value string, edited bool) {
+	if !e.any.Load() {
+		return "", false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := len(e.list) - 1; i >= 0; i-- {
+		if e := e.list[i]; strings.EqualFold(e.key, name) {
+			switch e.op {
+			case wire.MethodSetRequestHeader, wire.MethodRemoveRequestHeader:
+				return e.value, true
+			}
 		}
 	}
 	return "", false
@@ -54,20 +78,9 @@ func (s *Session) field(op uint32, of func() []byte) string {
 
 // Header is the last value of a request header, with the session's own changes.
 func (s *Session) Header(name string) string {
-	s.edits.mu.Lock()
-	for i := len(s.edits.list) - 1; i >= 0; i-- {
-		if e := s.edits.list[i]; strings.EqualFold(e.key, name) {
-			switch e.op {
-			case wire.MethodSetRequestHeader:
-				s.edits.mu.Unlock()
-				return e.value
-			case wire.MethodRemoveRequestHeader:
-				s.edits.mu.Unlock()
-				return ""
-			}
-		}
+	if value, edited := s.edits.header(name); edited {
+		return value
 	}
-	s.edits.mu.Unlock()
 	value, _ := s.req.Headers().Last(name)
 	return shm.String(value)
 }

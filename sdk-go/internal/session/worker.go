@@ -2,7 +2,6 @@ package session
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
@@ -36,54 +35,25 @@ func (e *Entry) warn(w *Worker, phase uint8, streamed bool) {
 type Worker struct {
 	Plugin   string
 	Entries  []*Entry
-	Payloads [][]byte // Hello.payloads
-	Window   uint32   // bytes of DATA in flight per invocation and direction
-	Features uint64   // agreed in the handshake
-	New      func(entry int) *Session
-	Fault    func(error)                 // a violation by the host; does not return in a real worker
-	Warn     func(msg string, kv ...any) // for the plugin's author
+	Payloads [][]byte                        // Hello.payloads
+	Window   uint32                          // bytes of DATA in flight per invocation and direction
+	Features uint64                          // agreed in the handshake
+	Opener   func() func(entry int) *Session // for one lane: what its leader, and nobody else, makes sessions with
+	Fault    func(error)                     // a violation by the host; does not return in a real worker
+	Warn     func(msg string, kv ...any)     // for the plugin's author
 	Panicked func(entry string, value any, stack []byte)
 
-	mu   sync.Mutex
-	open map[uint32]*Session
+	open table
 }
 
 // Lookup finds an open session.
-func (w *Worker) Lookup(sid uint32) *Session {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.open[sid]
-}
+func (w *Worker) Lookup(sid uint32) *Session { return w.open.lookup(sid) }
 
 // Open is how many sessions are open.
-func (w *Worker) Open() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.open)
-}
-
-func (w *Worker) insert(s *Session) (old *Session) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.open == nil {
-		w.open = make(map[uint32]*Session)
-	}
-	old = w.open[s.sid]
-	w.open[s.sid] = s
-	return old
-}
-
-// remove forgets s, but not a later session of the same id.
-func (w *Worker) remove(s *Session) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.open[s.sid] == s {
-		delete(w.open, s.sid)
-	}
-}
+func (w *Worker) Open() int { return int(w.open.size.Load()) }
 
 // Sink is the worker's side of one lane: it finds the invocation a frame belongs to.
-func (w *Worker) Sink() lane.Sink { return &sink{w: w} }
+func (w *Worker) Sink() lane.Sink { return &sink{w: w, open: w.Opener()} }
 
 // maxSlab bounds the host's slab as far as the SDK mirrors it; credits keep it far below.
 const maxSlab = 1 << 16
@@ -93,6 +63,7 @@ type slot struct{ inv atomic.Pointer[Invocation] }
 
 type sink struct {
 	w    *Worker
+	open func(entry int) *Session
 	slab []*slot // by call_idx; only the leader grows it
 }
 
@@ -120,6 +91,16 @@ func (k *sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 		}
 	}
 	return nil, nil
+}
+
+// Place implements lane.Placer: a piece of a body goes where its call collects it.
+func (k *sink) Place(f *lane.Frame) []byte {
+	if f.Kind == wire.KindData {
+		if inv := k.find(f.Token()); inv != nil {
+			return inv.place(f)
+		}
+	}
+	return nil
 }
 
 func (k *sink) find(t wire.Token) *Invocation {

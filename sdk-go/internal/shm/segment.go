@@ -65,7 +65,6 @@ type Lane struct {
 	A                    uint64
 
 	slots []byte
-	seqs  []*uint32
 }
 
 // Lane returns the view of lane i.
@@ -84,15 +83,15 @@ func (s *Segment) Lane(i int) *Lane {
 	}
 	l.slots = s.mem[off+wire.LaneRing : arena : arena]
 	l.Arena = s.mem[arena : arena+int(g.Arena) : arena+int(g.Arena)]
-	l.seqs = make([]*uint32, g.Slots)
-	for j := range l.seqs {
-		l.seqs[j] = s.U32(off + wire.LaneRing + j*wire.SizeSlot + wire.SlotSeq)
-	}
 	return l
 }
 
 // Seq is the publish word of the slot for pos.
-func (l *Lane) Seq(pos uint64) *uint32 { return l.seqs[pos&(l.N-1)] }
+func (l *Lane) Seq(pos uint64) *uint32 {
+	at := int(pos&(l.N-1))*wire.SizeSlot + wire.SlotSeq
+	// SAFETY: slicing proves at+4 <= len(slots), and reads nothing; slots are 128-aligned and the word 4-aligned in one.
+	return (*uint32)(unsafe.Pointer(unsafe.SliceData(l.slots[at : at+4])))
+}
 
 // Slot is the 128 bytes of the slot for pos.
 func (l *Lane) Slot(pos uint64) []byte {

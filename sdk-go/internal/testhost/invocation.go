@@ -108,6 +108,16 @@ func (inv *Invocation) Wait() Final {
 	return inv.final
 }
 
+// Over says whether the final frame came.
+func (inv *Invocation) Over() bool {
+	select {
+	case <-inv.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (h *Host) begin(step *Step) *Invocation {
 	l := h.lane(step.Sid)
 	inv := &Invocation{

@@ -158,6 +158,9 @@ func (p *Process) Recv() (wire.Control, error) {
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
 	buf := make([]byte, wire.LimitControl)
 	n, _, err := unix.Recvfrom(fd, buf, 0)
+	for err == unix.EINTR { // with a time limit the kernel does not restart it
+		n, _, err = unix.Recvfrom(fd, buf, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
