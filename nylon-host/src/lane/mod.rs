@@ -4,6 +4,10 @@
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
 mod flood;
+mod gate;
+#[cfg(test)]
+mod gate_tests;
+mod polling;
 mod reactor;
 mod registry;
 mod table;
@@ -22,9 +26,12 @@ use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use tokio::sync::{Notify, Semaphore};
 
+pub(crate) use gate::{Cpus, Gate};
+pub use gate::{SpinDecision, SpinReason, WaitPolicy};
 pub(crate) use registry::Registry;
 pub(crate) use table::Inbound;
 
+use polling::Polling;
 use table::{Delivery, Table};
 use writer::Writer;
 
@@ -92,10 +99,7 @@ pub(crate) struct Lane {
     waker: WorkerWaker,
     /// N of either ring.
     slots: u32,
-    /// How long a caller polls before it sleeps; zero but under policy `latency`.
-    spin: Duration,
-    /// Set while a polling caller keeps the lane disarmed.
-    disarmed: AtomicBool,
+    polling: Polling,
     /// Wakes the reactor: to flush, to watch progress, to arm again.
     nudge: Notify,
     watching: AtomicBool,
@@ -119,7 +123,7 @@ impl Lane {
         host_bell: OwnedFd,
         slots: u32,
         window: u32,
-        spin: Duration,
+        gate: Gate,
     ) -> std::io::Result<Arc<Self>> {
         let credits = slots / 2;
         let lane = Arc::new(Self {
@@ -133,8 +137,7 @@ impl Lane {
             slots,
             up: Mutex::new(end.up),
             waker: end.waker,
-            spin,
-            disarmed: AtomicBool::new(false),
+            polling: Polling::new(gate, Instant::now()),
             nudge: Notify::new(),
             watching: AtomicBool::new(false),
             watch_nudge: Notify::new(),
@@ -268,49 +271,6 @@ impl Lane {
             return Poll::Ready(Err(self.failure()));
         }
         Poll::Pending
-    }
-
-    /// Polls the lane for `token` for as long as the policy allows; everybody's frames are delivered on the way.
-    pub(crate) fn spin(&self, token: Token) {
-        if self.spin.is_zero() {
-            return;
-        }
-        let start = Instant::now();
-        let Ok(mut up) = self.up.try_lock() else { return };
-        let mut payload = Vec::new();
-        loop {
-            for _ in 0..64 {
-                match self.take_one(&mut up, &mut payload) {
-                    Ok(true) if self.table().peek(token) => return self.rearm_later(),
-                    Ok(true) => {}
-                    Ok(false) => std::hint::spin_loop(),
-                    Err(v) => return self.report(Fault::Violation(v)),
-                }
-            }
-            if start.elapsed() >= self.spin {
-                drop(up);
-                self.nudge.notify_one();
-                return;
-            }
-        }
-    }
-
-    /// Keeps the worker from ringing while callers poll; called before publishing.
-    pub(crate) fn hush(&self) {
-        if !self.spin.is_zero()
-            && !self.disarmed.load(Ordering::Relaxed)
-            && let Ok(mut up) = self.up.try_lock()
-        {
-            up.disarm();
-            self.rearm_later();
-        }
-    }
-
-    /// Leaves the lane disarmed; the reactor arms it again when nobody polled for a millisecond.
-    fn rearm_later(&self) {
-        if !self.disarmed.swap(true, Ordering::Relaxed) {
-            self.nudge.notify_one();
-        }
     }
 
     /// Takes one frame, if there is one, and delivers it.

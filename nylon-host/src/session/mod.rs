@@ -138,6 +138,10 @@ pub(crate) struct Invocation {
     token: Token,
     phase: Phase,
     machine: Machine,
+    /// When the step was sent, until there is an answer.
+    sent: Option<Instant>,
+    /// When anything last came of it.
+    last: Instant,
     /// Bytes it has staged, which count against its worker while it lives.
     staged: u64,
     ended: bool,
@@ -170,8 +174,10 @@ impl Invocation {
             return Err(Failure::Refused("the request is too large for a plugin".into()));
         }
         session.opened = true;
-        let machine = Machine::new(phase, budget, session.staged_max, Instant::now());
-        let this = Self { session, token, phase, machine, staged: 0, ended: false };
+        let now = Instant::now();
+        let machine = Machine::new(phase, budget, session.staged_max, now);
+        let (sent, last) = (Some(now), now);
+        let this = Self { session, token, phase, machine, sent, last, staged: 0, ended: false };
         lane.hush();
         lane.send(&frame, &record);
         Ok(this)
@@ -183,8 +189,13 @@ impl Invocation {
     /// The [`Failure`] that ended the invocation; nothing of it is to be applied.
     pub(crate) async fn next(&mut self) -> Result<Event, Failure> {
         loop {
-            let inbound = self.inbound().await?;
-            match self.machine.on_frame(inbound, Instant::now()) {
+            let (inbound, polled) = self.inbound().await?;
+            let now = Instant::now();
+            self.last = now;
+            if let Some(sent) = self.sent.take() {
+                self.session.lane.answered(sent, now, polled);
+            }
+            match self.machine.on_frame(inbound, now) {
                 Action::Event(event) => return Ok(event),
                 Action::Finish(result, wants) => {
                     self.finish(wants, result.is_ok());
@@ -218,9 +229,10 @@ impl Invocation {
         }
     }
 
-    async fn inbound(&mut self) -> Result<crate::lane::Inbound, Failure> {
+    /// The next frame, and whether polling found it.
+    async fn inbound(&mut self) -> Result<(crate::lane::Inbound, bool), Failure> {
         let lane = self.session.lane.clone();
-        lane.spin(self.token);
+        let polled = lane.spin(self.token, self.last);
         let frame = poll_fn(|cx| lane.poll_next(self.token, cx));
         let result = match self.machine.deadline() {
             None => frame.await,
@@ -229,7 +241,8 @@ impl Invocation {
                 Err(_) => return Err(self.late()),
             },
         };
-        result.inspect_err(|_| self.cancel(wire::CANCEL_SHUTDOWN))
+        let result = result.inspect_err(|_| self.cancel(wire::CANCEL_SHUTDOWN));
+        result.map(|inbound| (inbound, polled))
     }
 
     fn late(&mut self) -> Failure {
