@@ -108,13 +108,18 @@ pub(crate) struct Gate {
     /// Calls of this probe or window, and how many of them found no answer by polling.
     calls: u32,
     missed: u32,
+    /// How many times a probe may go on for [`PROBE_CALLS`], this time included.
+    rounds: u32,
+    /// When the next probe may begin, after one that failed.
     retry: Option<Instant>,
     backoff: Duration,
 }
 
 /// Calls that a probe takes.
 const PROBE_CALLS: u32 = 64;
-/// Of those, how many may find no answer: 90 % must.
+/// Round trips of sleepers that it takes to know what sleeping costs.
+const SLEPT_MIN: usize = 16;
+/// Of the calls of a probe, how many may find no answer: 90 % must.
 const PROBE_MISSES: u32 = 6;
 const PROBE_SPIN: Duration = Duration::from_micros(20);
 const SPIN_MIN: Duration = Duration::from_micros(2);
@@ -122,6 +127,9 @@ const SPIN_MIN: Duration = Duration::from_micros(2);
 const WINDOW: u32 = 256;
 /// Of those, how many may find no answer: 75 % must.
 const WINDOW_MISSES: u32 = WINDOW / 4;
+/// How long a caller polls once when its worker has gone to sleep in between: as long as a wake-up takes. Otherwise the two
+/// would go on to miss each other, each asleep when the other comes.
+pub(super) const CATCH_UP: Duration = Duration::from_micros(100);
 /// No call for so long ends the polling.
 pub(super) const IDLE: Duration = Duration::from_millis(1);
 const BACKOFF_MIN: Duration = Duration::from_millis(1);
@@ -146,6 +154,7 @@ impl Gate {
             apart: Average::default(),
             calls: 0,
             missed: 0,
+            rounds: 0,
             retry: None,
             backoff: BACKOFF_MIN,
         };
@@ -168,7 +177,8 @@ impl Gate {
         self.policy != WaitPolicy::Cpu
     }
 
-    /// A call got its first answer at `now`, `rtt` after it was sent; `polled`: by polling. Some: the decision changed.
+    /// A call got its first answer at `now`, `rtt` after it was sent; `polled`: by polling
+    /// no longer than decided. Some: the decision changed.
     pub(crate) fn answered(
         &mut self,
         now: Instant,
@@ -230,9 +240,11 @@ impl Gate {
     /// A call while both sides slept: what sleeping costs, and whether it is time for a probe.
     fn slept(&mut self, now: Instant, rtt: Duration, apart: Duration) -> Option<SpinDecision> {
         self.asleep.push(nanos(rtt));
-        let (apart_max, enough) = match self.policy {
-            WaitPolicy::Latency if self.asleep.full() => (IDLE, 8),
-            WaitPolicy::Latency => (IDLE, 32),
+        // Under `latency` at once, but after a failure: handlers are timed by their worker, and those that ring a host
+        // which sleeps are soon taken for long ones.
+        let (apart_max, enough) = match (self.policy, self.retry) {
+            (WaitPolicy::Latency, None) => (IDLE, 1),
+            (WaitPolicy::Latency, Some(_)) => (IDLE, 8),
             _ => (Duration::from_micros(50), 256),
         };
         let failed = self.retry.is_some_and(|retry| now < retry);
@@ -246,22 +258,31 @@ impl Gate {
         }
         self.polled = Samples::default();
         (self.rtt, self.apart) = (Average::default(), Average::default());
+        self.rounds = if self.policy == WaitPolicy::Latency { 3 } else { 1 };
         self.decide(now, PROBE_SPIN, SpinReason::Probing)
     }
 
     /// A call of a probe has been measured.
     fn probed(&mut self, now: Instant) -> Option<SpinDecision> {
-        if self.missed > PROBE_MISSES {
+        let missed = self.missed > PROBE_MISSES;
+        if missed && self.rounds == 1 {
             return self.fail(now, SpinReason::Missed);
         }
         if self.calls < PROBE_CALLS {
             return None;
         }
+        if missed {
+            self.rounds -= 1;
+            (self.calls, self.missed) = (0, 0);
+            return None;
+        }
         if self.slow() {
             return self.fail(now, SpinReason::Slow);
         }
-        // Shorter by 30 % at least.
-        if u64::from(self.polled.median()) * 10 > u64::from(self.asleep.median()) * 7 {
+        // Shorter by 30 % at least, as far as is known.
+        if self.asleep.next >= SLEPT_MIN
+            && u64::from(self.polled.median()) * 10 > u64::from(self.asleep.median()) * 7
+        {
             return self.fail(now, SpinReason::NoGain);
         }
         self.decide(now, self.budget(), SpinReason::Pays)
@@ -279,7 +300,7 @@ impl Gate {
             return self.fail(now, SpinReason::Slow);
         }
         (self.calls, self.missed) = (0, 0);
-        self.backoff = BACKOFF_MIN;
+        (self.retry, self.backoff) = (None, BACKOFF_MIN);
         let (old, new) = (self.decision.spin, self.budget());
         if new.abs_diff(old) < old / 4 {
             return None;
@@ -353,10 +374,6 @@ impl Samples {
     fn push(&mut self, ns: u32) {
         self.ring[self.next % self.ring.len()] = ns;
         self.next += 1;
-    }
-
-    fn full(&self) -> bool {
-        self.next >= self.ring.len()
     }
 
     /// Of those there are; zero of none.

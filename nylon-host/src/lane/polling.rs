@@ -11,7 +11,7 @@ use nylon_protocol::{Token, Violation};
 use nylon_shm::{Armed, Consumer, MappedRing};
 use tokio::sync::Notify;
 
-use super::gate::{Cpus, Gate, IDLE, SpinDecision};
+use super::gate::{CATCH_UP, Cpus, Gate, IDLE, SpinDecision};
 use super::{Fault, Lane, lock, reactor};
 
 /// How often the CPUs are counted anew while calls come.
@@ -25,6 +25,8 @@ pub(super) struct Polling {
     open: AtomicBool,
     /// How long a caller polls, ns.
     spin: AtomicU32,
+    /// Whether the worker is likely to be asleep, as the last who polled had no answer.
+    astray: AtomicBool,
     /// Whether the lane is armed: written under the consumer's lock, read as a hint.
     armed: AtomicBool,
     /// Whether the reactor looks again by a timer: cleared under the consumer's lock only.
@@ -42,6 +44,7 @@ impl Polling {
             open: gate.open().into(),
             gate: gate.into(),
             spin: 0.into(),
+            astray: false.into(),
             armed: false.into(),
             timed: false.into(),
             since: now,
@@ -74,7 +77,7 @@ impl Lane {
     }
 
     /// Polls the lane for `token` until the gate's budget is spent, counted from `from`; everybody's frames are delivered
-    /// on the way. Whether there is one for `token`.
+    /// on the way. Whether there was one for `token` within that budget.
     pub(crate) fn spin(&self, token: Token, from: Instant) -> bool {
         let budget = self.polling.spin.load(Ordering::Relaxed);
         if budget == 0 {
@@ -82,9 +85,14 @@ impl Lane {
         }
         let Some(mut up) = self.consumer() else { return false };
         self.disarm(&mut up);
-        match self.poll(token, &mut up, from, Duration::from_nanos(budget.into())) {
+        let budget = Duration::from_nanos(budget.into());
+        let astray = self.polling.astray.load(Ordering::Relaxed);
+        let longest = if astray { CATCH_UP } else { budget };
+        match self.poll(token, &mut up, from, longest) {
+            Ok(true) if astray => self.polling.astray.store(false, Ordering::Relaxed),
             Ok(true) => {}
             Ok(false) => {
+                self.polling.astray.store(true, Ordering::Relaxed);
                 self.arm(&mut up);
                 return false;
             }
@@ -95,7 +103,7 @@ impl Lane {
         }
         reactor::ring_space(self, &mut up);
         self.leave(up, 1);
-        true
+        !astray || from.elapsed() <= budget
     }
 
     fn poll(
@@ -171,6 +179,7 @@ impl Lane {
         let before = self.polling.spin.swap(spin, Ordering::Relaxed);
         if spin != before {
             self.waker.set_spin(spin);
+            self.polling.astray.store(before == 0, Ordering::Relaxed);
         }
         if spin == 0 && before != 0 {
             // Nobody sleeps on a disarmed lane.
