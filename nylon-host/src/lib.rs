@@ -59,8 +59,9 @@ pub use config::{OnFailure, PhasePolicies, Policy};
 pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
 pub use error::{Failure, StartError, StartErrors};
 pub use host::Host;
+pub use lane::{SpinDecision, SpinReason, WaitPolicy};
 pub use layer::{NylonLayer, NylonService, Params};
-pub use supervisor::{PluginSpec, PluginState, PluginStatus, WaitPolicy};
+pub use supervisor::{PluginSpec, PluginState, PluginStatus};
 
 /// Oldest and newest version of the wire this host speaks: (major, minor) each.
 pub const PROTOCOL: ((u16, u16), (u16, u16)) = (

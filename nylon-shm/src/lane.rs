@@ -34,6 +34,7 @@ pub struct HostEnd {
 /// Wakes a worker: for frames, for space, and to have its lane taken over.
 #[derive(Debug)]
 pub struct WorkerWaker {
+    segments: Arc<Segments>,
     ring: MappedRing,
     up: MappedRing,
     kind: Doorbell,
@@ -50,9 +51,10 @@ impl HostEnd {
         segments.assert_host();
         let (down, up) = (segments.down(lane), segments.up(lane));
         let WorkerBells { kind, bell, rescue } = bells;
+        let (segments, ring) = (segments.clone(), down.clone());
         Self {
-            waker: WorkerWaker { ring: down.clone(), up: up.clone(), kind, bell, rescue },
             down: Producer::new(down).keeping(segments.header().geometry.slots / 8),
+            waker: WorkerWaker { segments, ring, up: up.clone(), kind, bell, rescue },
             up: Consumer::new(up, Side::Worker, host_calls),
         }
     }
@@ -95,6 +97,11 @@ impl WorkerWaker {
         word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         futex::wake(word)?;
         self.rescue.ring()
+    }
+
+    /// Lets the worker spin for `ns` before it sleeps; zero: not at all.
+    pub fn set_spin(&self, ns: u32) {
+        self.segments.set_spin(ns);
     }
 
     /// Frames the worker says it took: a hint for progress, never trusted.

@@ -39,6 +39,10 @@ pub struct Row {
     pub late: u64,
     /// Protocol violations.
     pub violations: u64,
+    /// How long host and worker poll before they sleep, ns; 0: not at all.
+    pub spin_ns: u64,
+    /// Why: the host's `SpinReason`.
+    pub spin_reason: u64,
 }
 
 /// The segment of this process. Removed on drop.
@@ -106,6 +110,8 @@ impl Telemetry {
             row.crashes,
             row.late,
             row.violations,
+            row.spin_ns,
+            row.spin_reason,
         ];
         for (j, value) in values.into_iter().enumerate() {
             self.word(HEADER + index * ROW + j * 8).store(value, Ordering::Relaxed);

@@ -119,7 +119,7 @@ pub struct Hello {
     pub window: u32,
     /// Largest staged body, bytes.
     pub staged_max: u64,
-    /// How long the worker may spin at first, ns.
+    /// Not zero where the policy is to spin, ns: which doorbell suits (SPEC.md 9.4). H's `spin_ns_peer` says when and how long.
     pub spin_ns: u32,
     /// Which incarnation of the plugin this is, from 1.
     pub generation: u32,

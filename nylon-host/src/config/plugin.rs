@@ -9,6 +9,7 @@ use super::program::Program;
 use super::source::Location;
 use super::yaml::{Node, Value};
 use crate::error::StartError;
+use crate::lane::WaitPolicy;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,8 @@ pub struct Plugin {
     pub env: Vec<(String, String)>,
     /// How many processes run it, at least 1.
     pub workers: usize,
+    /// How they and the gateway wait for each other.
+    pub wake: WaitPolicy,
     /// What `initialize` receives; nothing when the key is absent.
     pub config: Option<serde_json::Value>,
     /// Deadlines and failure policies, before a middleware item changes them.
@@ -67,8 +70,14 @@ impl Plugin {
         let args = fields.texts("args", report);
         let env = env(&mut fields, report);
         let workers = fields.integer("workers", 1..=1024, report).unwrap_or(1);
+        let wakes = [
+            ("latency", WaitPolicy::Latency),
+            ("balanced", WaitPolicy::Balanced),
+            ("cpu", WaitPolicy::Cpu),
+        ];
+        let wake = fields.choice("wake", &wakes, report);
         if kind.as_ref().is_some_and(|kind| kind.value != PluginKind::Process) {
-            for key in ["args", "env", "workers"] {
+            for key in ["args", "env", "workers", "wake"] {
                 if let Some(at) = fields.place(key) {
                     report.warning(at, format!("`{key}` only has an effect with `type: process`"));
                 }
@@ -90,6 +99,7 @@ impl Plugin {
                 args: args.into_iter().map(|arg| arg.value).collect(),
                 env,
                 workers: usize::try_from(workers).unwrap_or(1),
+                wake: wake.map_or(WaitPolicy::default(), |wake| wake.value),
                 config,
                 policies,
                 name_at: name.at.clone(),

@@ -2,6 +2,7 @@
 
 use super::{Config, Middleware, Mode, OnFailure, Refused, ServiceKind, Severity, load};
 use crate::dispatch::route::Found;
+use crate::lane::WaitPolicy;
 use http::Method;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -90,6 +91,19 @@ fn policies_go_from_item_to_phase_to_plugin() {
     assert_eq!(log.request_filter.on_failure, OnFailure::Closed);
     assert_eq!(log.logging.timeout, Duration::from_secs(9));
     assert_eq!(log.logging.on_failure, OnFailure::Open);
+}
+
+#[test]
+fn a_plugin_says_how_it_is_woken() {
+    let directory = Directory::new("wake");
+    let wake = |key: &str| {
+        let text = BASE.replace("file: ./authz", &format!("file: ./authz{key}"));
+        directory.load(&text, Mode::Strict).unwrap().plugins[0].wake
+    };
+    assert_eq!(wake(""), WaitPolicy::Balanced);
+    assert_eq!(wake(", wake: balanced"), WaitPolicy::Balanced);
+    assert_eq!(wake(", wake: latency"), WaitPolicy::Latency);
+    assert_eq!(wake(", wake: cpu"), WaitPolicy::Cpu);
 }
 
 #[test]

@@ -5,6 +5,10 @@
 
 mod buffer;
 mod flood;
+mod gate;
+#[cfg(test)]
+mod gate_tests;
+mod polling;
 mod reactor;
 mod registry;
 mod table;
@@ -23,10 +27,13 @@ use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+pub(crate) use gate::{Cpus, Gate};
+pub use gate::{SpinDecision, SpinReason, WaitPolicy};
 pub(crate) use registry::Registry;
 pub(crate) use table::Inbound;
 
 use buffer::Buffer;
+use polling::Polling;
 use table::{Delivery, Table};
 use writer::{Sent, Writer};
 
@@ -99,10 +106,7 @@ pub(crate) struct Lane {
     waker: WorkerWaker,
     /// N of either ring.
     slots: u32,
-    /// How long a caller polls before it sleeps; zero but under policy `latency`.
-    spin: Duration,
-    /// Set while a polling caller keeps the lane disarmed.
-    disarmed: AtomicBool,
+    polling: Polling,
     /// Frames were published and the worker is to be rung at the end of the turn.
     owed: Notify,
     /// Wakes the reactor: to flush, to watch progress, to arm again.
@@ -135,7 +139,7 @@ impl Lane {
         host_bell: OwnedFd,
         slots: u32,
         window: u32,
-        spin: Duration,
+        gate: Gate,
     ) -> std::io::Result<Arc<Self>> {
         let credits = slots / 2;
         let lane = Arc::new(Self {
@@ -150,8 +154,7 @@ impl Lane {
             slots,
             up: Mutex::new(Up { ring: end.up, buffer: Buffer::default() }),
             waker: end.waker,
-            spin,
-            disarmed: AtomicBool::new(false),
+            polling: Polling::new(gate, Instant::now()),
             owed: Notify::new(),
             nudge: Notify::new(),
             watching: AtomicBool::new(false),
@@ -252,7 +255,8 @@ impl Lane {
 
     /// Whether nobody else is likely to send in this turn.
     fn is_alone(&self) -> bool {
-        self.flying.load(Ordering::Relaxed) <= 1
+        // Who polls would keep the end of the turn from coming.
+        self.flying.load(Ordering::Relaxed) <= 1 || self.polling.spins()
     }
 
     fn sent(&self, sent: Result<Sent, Violation>) {
@@ -320,48 +324,6 @@ impl Lane {
             return Poll::Ready(Err(self.failure()));
         }
         Poll::Pending
-    }
-
-    /// Polls the lane for `token` for as long as the policy allows; everybody's frames are delivered on the way.
-    pub(crate) fn spin(&self, token: Token) {
-        if self.spin.is_zero() {
-            return;
-        }
-        let start = Instant::now();
-        let Ok(mut up) = self.up.try_lock() else { return };
-        loop {
-            for _ in 0..64 {
-                match self.take_one(&mut up).map(|taken| taken.is_some()) {
-                    Ok(true) if self.table().peek(token) => return self.rearm_later(),
-                    Ok(true) => {}
-                    Ok(false) => std::hint::spin_loop(),
-                    Err(v) => return self.report(Fault::Violation(v)),
-                }
-            }
-            if start.elapsed() >= self.spin {
-                drop(up);
-                self.nudge.notify_one();
-                return;
-            }
-        }
-    }
-
-    /// Keeps the worker from ringing while callers poll; called before publishing.
-    pub(crate) fn hush(&self) {
-        if !self.spin.is_zero()
-            && !self.disarmed.load(Ordering::Relaxed)
-            && let Ok(mut up) = self.up.try_lock()
-        {
-            up.ring.disarm();
-            self.rearm_later();
-        }
-    }
-
-    /// Leaves the lane disarmed; the reactor arms it again when nobody polled for a millisecond.
-    fn rearm_later(&self) {
-        if !self.disarmed.swap(true, Ordering::Relaxed) {
-            self.nudge.notify_one();
-        }
     }
 
     /// Takes one frame, if there is one, and delivers it; returns how many bytes came with it.

@@ -12,6 +12,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::flood::Flood;
+use super::gate::IDLE;
+use super::polling::Look;
 use super::{Fault, Lane, lock};
 use crate::readiness;
 
@@ -39,10 +41,13 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
     let mut wakes = 0u32;
     let mut storm = Flood::new("wakes without a frame");
     let mut rung = false;
+    let mut look = Look::default();
+    let mut seen = 0;
     while lane.fault.get().is_none() {
-        let before = lane.counters.frames_up.load(Ordering::Relaxed);
-        let turned = turn(&lane);
-        if lane.counters.frames_up.load(Ordering::Relaxed) != before {
+        let turned = turn(&lane, &mut look);
+        // By whomever: a bell may ring for what a polling caller takes.
+        let taken = lane.counters.frames_up.load(Ordering::Relaxed);
+        if std::mem::replace(&mut seen, taken) != taken {
             storm.useful();
         } else if std::mem::take(&mut rung)
             && let Err(v) = storm.useless(Instant::now())
@@ -51,8 +56,7 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
         }
         match turned {
             Ok(Turn::More) => tokio::task::yield_now().await,
-            Ok(Turn::Polled) => tokio::time::sleep(STALL).await,
-            Ok(Turn::Asleep) => {
+            Ok(rest @ (Turn::Polled | Turn::Asleep)) => {
                 tokio::select! {
                     ready = bell.readable() => match ready {
                         Ok(mut guard) => {
@@ -62,6 +66,7 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
                         Err(e) => return lane.report(Fault::Died(format!("host bell: {e}"))),
                     },
                     () = lane.nudge.notified() => {}
+                    () = rest.over() => {}
                 }
                 wakes = wakes.wrapping_add(1);
                 if wakes.is_multiple_of(BELL_READ_EVERY) {
@@ -86,15 +91,30 @@ async fn ring(lane: Arc<Lane>) {
 enum Turn {
     /// The budget is spent and there may be more.
     More,
-    /// Callers poll this lane; look again later.
+    /// Callers poll this lane: look again later, or when rung.
     Polled,
     /// Armed: sleep until rung.
     Asleep,
 }
 
+impl Turn {
+    /// Waits until the lane is to be looked at though nobody rang.
+    async fn over(&self) {
+        match self {
+            Self::Polled => tokio::time::sleep(IDLE).await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
 /// Drains up to the budget, makes room both ways, and arms the lane when it is empty.
-fn turn(lane: &Lane) -> Result<Turn, Violation> {
-    let mut up = lock(&lane.up);
+fn turn(lane: &Lane, look: &mut Look) -> Result<Turn, Violation> {
+    let polled = lane.polled(look);
+    let mut up = match lane.consumer() {
+        Some(up) => up,
+        None if polled => return Ok(Turn::Polled),
+        None => lock(&lane.up),
+    };
     let mut bytes = 0;
     for _ in 0..TURN_FRAMES {
         let Some(taken) = lane.take_one(&mut up)? else { break };
@@ -113,19 +133,21 @@ fn turn(lane: &Lane) -> Result<Turn, Violation> {
     if up.ring.published()? {
         return Ok(Turn::More);
     }
-    if lane.disarmed.swap(false, Ordering::Relaxed) {
+    if polled {
+        lane.leave(up, 0);
         return Ok(Turn::Polled);
     }
     match up.ring.arm()? {
         Armed::Ready => Ok(Turn::More),
         Armed::Sleep(_) => {
+            lane.armed();
             ring_space(lane, &mut up.ring);
             Ok(Turn::Asleep)
         }
     }
 }
 
-fn ring_space(lane: &Lane, up: &mut nylon_shm::Consumer<nylon_shm::MappedRing>) {
+pub(super) fn ring_space(lane: &Lane, up: &mut nylon_shm::Consumer<nylon_shm::MappedRing>) {
     if up.must_ring_space()
         && let Err(e) = lane.waker.ring_space()
     {

@@ -20,8 +20,8 @@ fn pair() -> (Arc<Lane>, WorkerEnd) {
     let end = HostEnd::new(&host, 0, true, bells);
     let identity =
         Identity { plugin: "p".into(), entries: FxHashMap::default(), minor: 1, features: 0 };
-    let spin = Duration::ZERO;
-    let lane = Lane::open(identity, end, host_bell.into(), SLOTS, WINDOW, spin);
+    let gate = Gate::new(WaitPolicy::Cpu, Cpus { usable: 2, throttled: 0 });
+    let lane = Lane::open(identity, end, host_bell.into(), SLOTS, WINDOW, gate);
     (lane.expect("a reactor"), far)
 }
 

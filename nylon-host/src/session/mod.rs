@@ -144,6 +144,10 @@ pub(crate) struct Invocation {
     token: Token,
     phase: Phase,
     machine: Machine,
+    /// When the step was sent, until there is an answer.
+    sent: Option<Instant>,
+    /// When anything last came of it.
+    last: Instant,
     /// Bytes it has staged, which count against its worker while it lives.
     staged: u64,
     stage: Stage,
@@ -161,8 +165,10 @@ impl Invocation {
     ) -> Result<Self, Failure> {
         let (token, sid) = session.lane.begin(session.sid, phase.id(), budget).await?;
         session.sid = sid;
-        let machine = Machine::new(phase, budget, session.staged_max, Instant::now());
-        Ok(Self { session: Some(session), token, phase, machine, staged: 0, stage: Stage::Begun })
+        let now = Instant::now();
+        let machine = Machine::new(phase, budget, session.staged_max, now);
+        let (session, sent, stage) = (Some(session), Some(now), Stage::Begun);
+        Ok(Self { session, token, phase, machine, sent, last: now, staged: 0, stage })
     }
 
     /// Whether the session opens with this phase: its step carries the request.
@@ -233,8 +239,13 @@ impl Invocation {
     /// The [`Failure`] that ended the invocation; nothing of it is to be applied.
     pub(crate) async fn next(&mut self) -> Result<Event, Failure> {
         loop {
-            let inbound = self.inbound().await?;
-            match self.machine.on_frame(inbound, Instant::now) {
+            let (inbound, polled) = self.inbound().await?;
+            let now = Instant::now();
+            self.last = now;
+            if let Some(sent) = self.sent.take() {
+                self.lane().answered(sent, now, polled);
+            }
+            match self.machine.on_frame(inbound, || now) {
                 Action::Event(event) => return Ok(event),
                 Action::Finish(result, wants) => {
                     self.finish(wants, result.is_ok());
@@ -268,9 +279,10 @@ impl Invocation {
         }
     }
 
-    async fn inbound(&mut self) -> Result<crate::lane::Inbound, Failure> {
+    /// The next frame, and whether polling found it.
+    async fn inbound(&mut self) -> Result<(crate::lane::Inbound, bool), Failure> {
         let (lane, token) = (self.lane().clone(), self.token);
-        lane.spin(token);
+        let polled = lane.spin(token, self.last);
         let frame = poll_fn(|cx| lane.poll_next(token, cx));
         let result = match self.machine.deadline() {
             None => frame.await,
@@ -279,7 +291,8 @@ impl Invocation {
                 Err(_) => return Err(self.late()),
             },
         };
-        result.inspect_err(|_| self.cancel(wire::CANCEL_SHUTDOWN))
+        let result = result.inspect_err(|_| self.cancel(wire::CANCEL_SHUTDOWN));
+        result.map(|inbound| (inbound, polled))
     }
 
     fn late(&mut self) -> Failure {

@@ -4,6 +4,7 @@
 //! In: a [`PluginSpec`].  Out: ready lanes in a plugin's registry, and out of it when their worker is gone.
 //! Never: a request, a frame, or the meaning of either.
 
+mod cpus;
 mod handshake;
 mod output;
 mod restart;
@@ -26,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::StartError;
-use crate::lane::{Fault, Identity, Lane, Registry};
+use crate::lane::{Fault, Gate, Identity, Lane, Registry, WaitPolicy};
 use crate::readiness;
 use handshake::{ControlSocket, Refusal};
 use restart::Backoff;
@@ -36,16 +37,6 @@ pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus};
 
 pub(crate) use status::Board;
-
-/// How a worker and its host wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum WaitPolicy {
-    /// Sleep as soon as there is nothing to do.
-    #[default]
-    Balanced,
-    /// Poll for some microseconds before sleeping. Needs a free CPU for either side.
-    Latency,
-}
 
 /// A configured program: what to run, and how.
 #[derive(Clone, Debug)]
@@ -103,8 +94,9 @@ impl PluginSpec {
 
 /// How often the counters of a worker go into the telemetry segment.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
-/// How long a polling side polls under policy `latency`, ns.
-const SPIN_NS: u32 = 50_000;
+/// What Hello says of the time a worker may spin under policy `latency`, ns. It only makes the worker sleep on a futex:
+/// whether and how long it spins is the gate's to say, in H.
+const SPIN_NS: u32 = 20_000;
 
 /// One plugin of a host: its ready workers, and how it fares.
 #[derive(Debug)]
@@ -173,6 +165,8 @@ struct Worker {
     control: ControlSocket,
     segments: Arc<Segments>,
     lane: Arc<Lane>,
+    /// How many threads it runs at a time, as it says.
+    threads: u32,
     /// Ends what forwards its output.
     output: DropGuard,
 }
@@ -227,7 +221,7 @@ impl Keeper {
 
     /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
-        let Worker { mut child, ended, control, segments, lane, output: _output } = worker;
+        let Worker { mut child, ended, control, segments, lane, threads, output: _output } = worker;
         let pid = child.pid;
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let stopped = loop {
@@ -239,6 +233,7 @@ impl Keeper {
                 }
                 _ = self.stop.changed() => break *self.stop.borrow(),
                 _ = shown.tick() => self.plugin.board.show(&lane),
+                () = lane.recount() => lane.cpus(Instant::now(), cpus::count(pid, threads)),
             }
         };
         self.plugin.registry.remove(&lane);
@@ -331,7 +326,6 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         config: spec.config.clone(),
         payloads: spec.payloads.clone(),
     };
-    segments.set_spin(hello.spin_ns);
     let (host_bell, worker_bell, rescue_bell): (OwnedFd, OwnedFd, OwnedFd) =
         (host_bell.into(), worker_bell.into(), rescue_bell.into());
     let shaken = async {
@@ -373,10 +367,10 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let entries = ok.entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
     plugin.board.introduced(&ok.sdk, &ok.entries);
     let identity = Identity { plugin: name, entries, minor, features: ok.features };
-    let spin = Duration::from_nanos(hello.spin_ns.into());
-    let lane = Lane::open(identity, end, host_bell, geometry.slots, hello.window, spin)
+    let gate = Gate::new(spec.wait, cpus::count(pid, ok.cpus));
+    let lane = Lane::open(identity, end, host_bell, geometry.slots, hello.window, gate)
         .map_err(host("lane"))?;
-    Ok(Worker { child, ended, control, segments, lane, output })
+    Ok(Worker { child, ended, control, segments, lane, threads: ok.cpus, output })
 }
 
 fn no_answer(spec: &PluginSpec) -> String {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nylon_protocol::Violation;
 use nylon_shm::telemetry::{Row, Telemetry};
 
-use crate::lane::Lane;
+use crate::lane::{Lane, SpinDecision};
 
 /// Where a plugin is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -68,6 +68,8 @@ pub struct PluginStatus {
     pub refused: u64,
     /// Failures let pass by `on_failure: open`.
     pub passed_open: u64,
+    /// Whether its workers and the host poll before they sleep, and why; of several workers, that of the last.
+    pub spin: SpinDecision,
 }
 
 /// The status of one plugin and where it is shown.
@@ -164,7 +166,10 @@ impl Board {
 
     /// Keeps the counters of a lane that goes out of service.
     pub(super) fn add(&self, lane: &Lane) {
-        self.change(|s| add_counters(s, lane));
+        self.change(|s| {
+            add_counters(s, lane);
+            s.spin = SpinDecision::default();
+        });
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut PluginStatus) -> T) -> T {
@@ -192,6 +197,7 @@ fn add_counters(status: &mut PluginStatus, lane: &Lane) {
     // The worker wrote it and may write anything.
     let handovers = lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
     status.handovers = status.handovers.saturating_add(handovers);
+    status.spin = lane.spin_decision();
 }
 
 fn row(status: &PluginStatus) -> Row {
@@ -206,5 +212,7 @@ fn row(status: &PluginStatus) -> Row {
         crashes: status.crashes,
         late: status.late,
         violations: status.violations,
+        spin_ns: status.spin.spin.as_nanos().try_into().unwrap_or(u64::MAX),
+        spin_reason: status.spin.reason as u64,
     }
 }
