@@ -1,10 +1,12 @@
 //go:build linux
 
 // Command echoworker is the other end of the latency benches (benches/README.md). Started by a host it is an ordinary
-// plugin with one entry; as `echoworker lane busy|parked` it answers every frame of one lane with the same payload.
+// plugin; as `echoworker lane futex|eventfd` it answers every frame of one lane with the same payload and, when it may
+// not spin, sleeps on that.
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -18,18 +20,25 @@ import (
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "lane" {
-		if err := echo(os.Args[2] == "busy"); err != nil {
+		if err := echo(os.Args[2] == "futex"); err != nil {
 			fmt.Fprintln(os.Stderr, "echoworker:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	sdk.NewNylonPlugin().AddPhaseHandler("bench", bench)
+	plugin := sdk.NewNylonPlugin()
+	plugin.AddPhaseHandler("next", next)
+	plugin.AddPhaseHandler("getters", getters)
 	sdk.Serve()
 }
 
-// bench reads three fields, sets one header and goes on.
-func bench(phase *sdk.PhaseHandler) {
+// next goes on.
+func next(phase *sdk.PhaseHandler) {
+	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) { p.Next() })
+}
+
+// getters reads three fields, sets one header and goes on.
+func getters(phase *sdk.PhaseHandler) {
 	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
 		r := p.Request()
 		if r.Method() != "GET" || r.Path() != "/bench" {
@@ -51,7 +60,7 @@ const (
 )
 
 // echo serves lane 0 until standard input ends.
-func echo(busy bool) error {
+func echo(futex bool) error {
 	host, err := shm.Map(fdHost, shm.DefaultGeometry(), false)
 	if err != nil {
 		return err
@@ -74,7 +83,7 @@ func echo(busy bool) error {
 		return err
 	}
 	var parker lane.Parker = lane.NewNetParker(bell)
-	if busy {
+	if futex {
 		parker = lane.NewFutexParker(host.Lane(0).Bell)
 	}
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // the leader has one to itself, as in sdk.Serve
@@ -88,11 +97,15 @@ func echo(busy bool) error {
 	return err
 }
 
-// sink answers on the leader, with nothing in between.
+// sink answers on the leader, with nothing in between. A payload carries its number at both ends.
 type sink struct{}
 
 // Frame implements lane.Sink.
 func (sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
+	if n := len(f.Payload); n < 16 || binary.LittleEndian.Uint64(f.Payload) != binary.LittleEndian.Uint64(f.Payload[n-8:]) {
+		fmt.Fprintln(os.Stderr, "echoworker: a payload with two numbers")
+		os.Exit(70)
+	}
 	var reply lane.Frame
 	reply.Kind, reply.Method = wire.KindReply, wire.MethodNext
 	reply.Phase, reply.Sid, reply.CallIdx, reply.CallGen = f.Phase, f.Sid, f.CallIdx, f.CallGen
