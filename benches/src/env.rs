@@ -64,11 +64,17 @@ impl Env {
 
     /// Both sides spin. A sample is the mean of `calls`, where one is hardly longer than a look at the clock.
     pub(crate) fn busy(&self, calls: u32) -> Round {
-        let limit = Duration::from_millis(self.pick(500, 1500));
-        Round { samples: self.pick(1_000, 10_000), calls, gap: None, limit }
+        let limit = Duration::from_millis(self.pick(200, 1500));
+        Round { samples: self.pick(500, 10_000), calls, gap: None, limit }
     }
 
-    /// Calls begin `gap` apart and both sides sleep in between; 20 000 in a full run, or `seconds` of them.
+    /// So many calls, back to back; how anybody waits is theirs to decide.
+    pub(crate) fn some(&self, quick: usize, full: usize) -> Round {
+        let limit = Duration::from_millis(self.pick(200, 2000));
+        Round { samples: self.pick(quick, full), calls: 1, gap: None, limit }
+    }
+
+    /// `samples` calls in a full run, which begin `gap` apart; both sides sleep in between.
     pub(crate) fn parked(&self, gap: Duration, samples: usize) -> Round {
         let samples = self.pick(60, samples);
         let limit = gap * 4 * u32::try_from(samples).unwrap_or(u32::MAX);

@@ -1,9 +1,8 @@
 //! One call and its answer: the lane alone and a whole session, both sides spinning and both asleep
-//!
-//! The limits and the rows held against them, in turns, in one run.
 
 use std::time::Duration;
 
+use super::{FUTEX, PING_PONG};
 use crate::Result;
 use crate::contender::futex::FutexPair;
 use crate::contender::lane::{Lane, Wait};
@@ -15,10 +14,6 @@ use crate::env::Env;
 use crate::report::Row;
 use crate::run::{Line, run};
 
-/// The busy limit.
-pub(super) const PING_PONG: &str = "limit/ping-pong";
-/// The parked limit.
-pub(super) const FUTEX: &str = "limit/futex";
 /// Calls of a parked row begin so far apart.
 pub(super) const GAP: Duration = Duration::from_micros(200);
 

@@ -10,6 +10,10 @@ use crate::{Result, asleep, cpu};
 
 /// A way there and back.
 pub(crate) trait Pipe {
+    /// Before the calls of a round: starts what must not spin beside other rows.
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Sends the next payload.
     fn send(&mut self) -> Result<()>;
     /// Makes sure that the other side hears of what was sent. Once per batch.
@@ -21,6 +25,10 @@ pub(crate) trait Pipe {
     /// Waits until there may be an answer.
     fn wait(&mut self) -> Result<()> {
         std::hint::spin_loop();
+        Ok(())
+    }
+    /// After the calls of a round.
+    fn end(&mut self) -> Result<()> {
         Ok(())
     }
     /// The other side, if it is a process.
@@ -72,6 +80,7 @@ pub(crate) struct Alone<P>(pub(crate) P);
 impl<P: Pipe> Case for Alone<P> {
     fn round(&mut self, round: &Round) -> Result<Taken> {
         let pipe = &mut self.0;
+        pipe.begin()?;
         let before = waits(pipe);
         let taken = round.take(|| {
             pipe.send()?;
@@ -80,8 +89,9 @@ impl<P: Pipe> Case for Alone<P> {
                 pipe.wait()?;
             }
             Ok(())
-        })?;
-        Ok(held(pipe, round, taken, before))
+        });
+        pipe.end()?;
+        Ok(held(pipe, round, taken?, before))
     }
 
     fn cpu(&self) -> Duration {
@@ -98,54 +108,60 @@ pub(crate) struct Flight<P>(pub(crate) P);
 impl<P: Pipe> Case for Flight<P> {
     fn round(&mut self, round: &Round) -> Result<Taken> {
         let pipe = &mut self.0;
+        pipe.begin()?;
         let before = waits(pipe);
-        let mut taken = Taken::default();
-        let mut open = 0;
-        let mut answers = |pipe: &mut P, count: u32| -> Result<()> {
-            let mut left = count;
-            while left > 0 {
-                while open < FLIGHT {
-                    pipe.send()?;
-                    open += 1;
-                }
-                pipe.flush()?;
-                let before = open;
-                while open > 0 && pipe.receive()? {
-                    open -= 1;
-                }
-                match before - open {
-                    0 => pipe.wait()?,
-                    came => left = left.saturating_sub(came),
-                }
-            }
-            Ok(())
-        };
-        answers(pipe, WARM_UP * FLIGHT)?;
-        let began = Instant::now();
-        let mut start = began;
-        while round.goes_on(&taken, began) {
-            answers(pipe, FLIGHT)?;
-            let now = Instant::now();
-            taken.samples.push(ns(now - start));
-            start = now;
-        }
-        let seconds = (start - began).as_secs_f64();
-        while open > 0 {
-            if pipe.receive()? {
-                open -= 1;
-            }
-        }
-        let counted = taken.samples.len() as u64 * u64::from(FLIGHT);
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 frames")]
-        let count = counted as f64;
-        taken.rate = count / seconds;
-        taken.calls = counted + u64::from(WARM_UP * FLIGHT);
-        Ok(held(pipe, round, taken, before))
+        let taken = fly(pipe, round);
+        pipe.end()?;
+        Ok(held(pipe, round, taken?, before))
     }
 
     fn cpu(&self) -> Duration {
         cpu_of(&self.0)
     }
+}
+
+fn fly(pipe: &mut impl Pipe, round: &Round) -> Result<Taken> {
+    let mut taken = Taken::default();
+    let mut open = 0;
+    (0..WARM_UP).try_for_each(|_| answers(pipe, &mut open))?;
+    let began = Instant::now();
+    let mut start = began;
+    while round.goes_on(&taken, began) {
+        answers(pipe, &mut open)?;
+        let now = Instant::now();
+        taken.samples.push(ns(now - start));
+        start = now;
+    }
+    while open > 0 {
+        if pipe.receive()? {
+            open -= 1;
+        }
+    }
+    let counted = u32::try_from(taken.samples.len()).unwrap_or(u32::MAX) * FLIGHT;
+    taken.rate = f64::from(counted) / (start - began).as_secs_f64();
+    taken.calls = u64::from(counted + WARM_UP * FLIGHT);
+    Ok(taken)
+}
+
+/// Takes [`FLIGHT`] answers and keeps as many calls in flight, `open` being how many there are.
+fn answers(pipe: &mut impl Pipe, open: &mut u32) -> Result<()> {
+    let mut left = FLIGHT;
+    while left > 0 {
+        while *open < FLIGHT {
+            pipe.send()?;
+            *open += 1;
+        }
+        pipe.flush()?;
+        let before = *open;
+        while *open > 0 && left > 0 && pipe.receive()? {
+            *open -= 1;
+            left -= 1;
+        }
+        if *open == before {
+            pipe.wait()?;
+        }
+    }
+    Ok(())
 }
 
 fn waits(pipe: &impl Pipe) -> (u64, u64) {

@@ -20,6 +20,8 @@ pub(crate) enum Entry {
     Getters,
     /// Says NEXT.
     Next,
+    /// As `Getters`, and burns CPU for 100 ms where the request asks for it.
+    Burner,
 }
 
 impl Entry {
@@ -27,6 +29,7 @@ impl Entry {
         match self {
             Self::Getters => "getters",
             Self::Next => "next",
+            Self::Burner => "burner",
         }
     }
 }
@@ -104,8 +107,17 @@ impl Target {
 
     /// Request `n`, as a browser sends it: 12 headers. The time is that of the chain alone.
     pub(crate) async fn call(&self, n: u64) -> Result<Duration> {
-        let nonce = HeaderValue::from(n);
-        let request = request(&nonce)?;
+        self.send(request(n)?, n).await
+    }
+
+    /// Request `n`, which has a handler of [`Entry::Burner`] burn.
+    pub(crate) async fn burn(&self, n: u64) -> Result<Duration> {
+        let mut request = request(n)?;
+        request.headers_mut().insert("x-burn", HeaderValue::from_static("100ms"));
+        self.send(request, n).await
+    }
+
+    async fn send(&self, request: Request<Body>, n: u64) -> Result<Duration> {
         let service = async |_| Ok(Response::new(Body::empty()));
         let client = Client { ip: [127, 0, 0, 1].into(), tls: true };
         let start = Instant::now();
@@ -113,7 +125,7 @@ impl Target {
         let took = start.elapsed();
         let set = response.headers().get("x-bench");
         let right = match self.entry {
-            Entry::Getters => set == Some(&nonce),
+            Entry::Getters | Entry::Burner => set == Some(&HeaderValue::from(n)),
             Entry::Next => set.is_none(),
         };
         if right && response.status() == 200 {
@@ -123,7 +135,7 @@ impl Target {
     }
 }
 
-fn request(nonce: &HeaderValue) -> Result<Request<Body>> {
+fn request(n: u64) -> Result<Request<Body>> {
     const HEADERS: [(&str, &str); 11] = [
         ("host", "shop.example"),
         ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
@@ -143,6 +155,6 @@ fn request(nonce: &HeaderValue) -> Result<Request<Body>> {
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert("x-nonce", nonce.clone());
+    headers.insert("x-nonce", HeaderValue::from(n));
     Ok(request)
 }
