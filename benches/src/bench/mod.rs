@@ -2,6 +2,7 @@
 
 mod body;
 mod coldstart;
+mod gateway;
 mod idle;
 mod limit;
 mod ring;
@@ -28,6 +29,7 @@ pub(crate) const ALL: &[Bench] = &[
     ("sparse", sparse::rows),
     ("idle", idle::rows),
     ("coldstart", coldstart::rows),
+    ("gateway", gateway::rows),
 ];
 
 /// The busy limit.

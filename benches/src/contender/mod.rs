@@ -2,7 +2,9 @@
 
 pub(crate) mod body;
 pub(crate) mod futex;
+pub(crate) mod gateway;
 pub(crate) mod lane;
+pub(crate) mod load;
 pub(crate) mod memcpy;
 pub(crate) mod others;
 pub(crate) mod pingpong;
@@ -13,3 +15,4 @@ pub(crate) mod session;
 pub(crate) mod session_flight;
 pub(crate) mod sessions;
 pub(crate) mod spawn;
+pub(crate) mod upstream;
