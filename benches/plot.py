@@ -1,7 +1,7 @@
 """Charts of benches: plot.py FOLDER INTO reads FOLDER/*.json and writes INTO/BENCH.png and .svg.
 
-A bar is a row's value as a multiple of its limit, a line on it goes to its p99; a row without a limit is a bar of its
-value. Rows that do not count are left out.
+A bar is a row's value (p50, p99 in rows named so, or a rate) as a multiple of its limit; a row without a limit is a bar
+of its value. Rows that do not count are left out.
 """
 
 import json
@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 OURS, LIMIT, INK = "#2f6f8f", "#b8b8b8", "#333333"
-UNITS = {"ns": "× the limit's time", "per_s": "× the limit's rate"}
+UNITS = {"ns": "× the limit's time; the line goes to p99", "per_s": "× the limit's rate"}
 
 
 def read(folder):
@@ -44,7 +44,7 @@ def panel(axes, axis, rows):
     places = range(len(rows))
     axes.barh(places, values, color=[LIMIT if limit else OURS for limit in is_limit], height=0.62)
     for place, row, value in zip(places, rows, values):
-        text = f" {value:.2f} ×" if relative else f" {value:g} {row['unit']}"
+        text = f" {value:.2f} ×" if relative else f" {value:g}"
         if row["unit"] == "ns" and relative:
             text += f"   {time(row['value'])}"
             p99 = max(row["p99_ns"] / row["limit"], value)
@@ -59,6 +59,7 @@ def panel(axes, axis, rows):
     axes.set_xlabel(axis, fontsize=8)
     if relative and max(values) > 20 * min(values):
         axes.set_xscale("log")
+        axes.set_xlim(left=min(values) / 2)
     axes.tick_params(axis="x", labelsize=8)
     axes.margins(x=0.35)
     axes.spines[["top", "right"]].set_visible(False)
@@ -82,7 +83,7 @@ def draw(bench, rows, into):
     )
     for place, (axis, part) in zip(axes[:, 0], parts.items()):
         panel(place, axis, part)
-    figure.suptitle(f"{bench}: p50, with a line to p99" if "per_s" not in rows[0]["unit"] else bench, fontsize=10)
+    figure.suptitle(bench, fontsize=10)
     figure.savefig(into / f"{bench}.png", dpi=150, metadata={"Software": None})
     figure.savefig(into / f"{bench}.svg", metadata={"Date": None})
     plt.close(figure)

@@ -69,9 +69,10 @@ impl Round {
         Ok(taken)
     }
 
-    /// Whether a round that began then wants another sample.
+    /// Whether a round that began then wants another sample; one it has in any case.
     pub(crate) fn goes_on(&self, taken: &Taken, began: Instant) -> bool {
-        taken.samples.len() < self.samples && began.elapsed() < self.limit
+        let found = taken.samples.len();
+        found == 0 || found < self.samples && began.elapsed() < self.limit
     }
 
     /// Holds a parked row to its name: the worker slept before each call, and the host in the gap and, but where it was

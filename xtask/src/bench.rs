@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Result, go, process, target, tool};
+use crate::{Result, process, target, tool};
 
 /// What is run elsewhere.
 const OTHERS: [(&str, &str); 2] = [

@@ -1,6 +1,7 @@
 //! What is called: the machine's own limits, and Nylon's rooms held against them.
 
 pub(crate) mod body;
+pub(crate) mod evaluate;
 pub(crate) mod futex;
 pub(crate) mod gateway;
 pub(crate) mod lane;

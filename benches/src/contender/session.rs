@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response};
-use nylon_host::{Body, Chain, Client};
+use nylon_host::{Body, Chain, Client, Item, Payload};
 
+use super::evaluate;
 use super::sessions::Sessions;
 use crate::Result;
 use crate::case::{Case, Round, Taken, WARM_UP, due, ns};
@@ -20,6 +21,8 @@ pub(crate) enum Entry {
     Getters,
     /// Says NEXT.
     Next,
+    /// Reads its payload, which the host expands for each request, and a header; sets one response header, says NEXT.
+    Payload,
     /// As `Getters`, and burns CPU for 100 ms where the request asks for it.
     Burner,
 }
@@ -29,6 +32,7 @@ impl Entry {
         match self {
             Self::Getters => "getters",
             Self::Next => "next",
+            Self::Payload => "payload",
             Self::Burner => "burner",
         }
     }
@@ -102,7 +106,11 @@ async fn take(round: Round, target: Target, mut n: u64) -> Result<Taken> {
 
 impl Target {
     pub(crate) fn new(all: &Sessions, plugin: &str, entry: Entry) -> Result<Self> {
-        Ok(Self { chain: all.middleware(plugin, entry.name())?, entry })
+        let mut item = Item::new(plugin, entry.name());
+        if entry == Entry::Payload {
+            item = item.payload(Payload::Template(evaluate::payload()?));
+        }
+        Ok(Self { chain: all.middleware(item)?, entry })
     }
 
     /// Request `n`, as a browser sends it: 12 headers. The time is that of the chain alone.
@@ -125,7 +133,7 @@ impl Target {
         let took = start.elapsed();
         let set = response.headers().get("x-bench");
         let right = match self.entry {
-            Entry::Getters | Entry::Burner => set == Some(&HeaderValue::from(n)),
+            Entry::Getters | Entry::Payload | Entry::Burner => set == Some(&HeaderValue::from(n)),
             Entry::Next => set.is_none(),
         };
         if right && response.status() == 200 {

@@ -41,9 +41,9 @@ impl Sessions {
         Ok(Self { runtime, host })
     }
 
-    /// A chain with `entry` of `plugin` as its one middleware.
-    pub(crate) fn middleware(&self, plugin: &str, entry: &str) -> Result<Arc<Chain>> {
-        let chain = self.host.chain().item(Item::new(plugin, entry)).map_err(|e| e.to_string())?;
+    /// A chain with `item` as its one middleware.
+    pub(crate) fn middleware(&self, item: Item) -> Result<Arc<Chain>> {
+        let chain = self.host.chain().item(item).map_err(|e| e.to_string())?;
         Ok(chain.build())
     }
 

@@ -37,6 +37,19 @@ func getters(phase *sdk.PhaseHandler) {
 	})
 }
 
+// payload reads its payload and a header, sets one header and goes on.
+func payload(phase *sdk.PhaseHandler) {
+	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
+		if given := p.GetPayload(); given["user"] != "ada" || given["key"] != "GET:/bench" {
+			p.Response().SetStatus(sdk.StatusBadRequest)
+			p.End()
+			return
+		}
+		p.Response().SetHeader(stamp, p.Request().Header("x-nonce"))
+		p.Next()
+	})
+}
+
 // burner sets one header and goes on, now and then after 100 ms of work.
 func burner(phase *sdk.PhaseHandler) {
 	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {

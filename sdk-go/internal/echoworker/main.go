@@ -28,6 +28,7 @@ func main() {
 	plugin.Initialize(configure)
 	plugin.AddPhaseHandler("next", next)
 	plugin.AddPhaseHandler("getters", getters)
+	plugin.AddPhaseHandler("payload", payload)
 	plugin.AddPhaseHandler("burner", burner)
 	plugin.AddPhaseHandler("body", body)
 	plugin.AddPhaseHandler("filters", filters)
