@@ -23,27 +23,29 @@ const PAGE: usize = 4096;
 pub(crate) struct BodyEcho {
     all: Rc<Sessions>,
     plugin: &'static str,
-    chain: Arc<Chain>,
-    size: usize,
-    count: u64,
+    calls: Calls,
 }
 
 impl BodyEcho {
     /// Bodies of `size` bytes, a multiple of a page; `plugin` is one of the policies in [`super::sessions`].
     pub(crate) fn start(env: &Env, plugin: &'static str, size: usize) -> Result<Self> {
         let all = env.sessions()?;
-        let chain = all.service(plugin, "body")?;
-        Ok(Self { all, plugin, chain, size, count: 0 })
+        let calls = Calls::new(all.service(plugin, "body")?, size);
+        Ok(Self { all, plugin, calls })
     }
 }
 
 impl Case for BodyEcho {
     fn round(&mut self, round: &Round) -> Result<Taken> {
         let before = self.all.status(self.plugin);
-        let calls = self.all.runtime.spawn(take(*round, self.chain.clone(), self.size, self.count));
-        let taken = self.all.runtime.block_on(calls).map_err(|e| e.to_string())??;
+        let (round, mut calls) = (*round, self.calls.clone());
+        let taken = self.all.runtime.spawn(async move {
+            let taken = calls.take(round).await?;
+            Ok::<_, String>((taken, calls))
+        });
+        let (taken, calls) = self.all.runtime.block_on(taken).map_err(|e| e.to_string())??;
         self.all.audit(self.plugin, &before, taken.calls)?;
-        self.count += taken.calls;
+        self.calls = calls;
         Ok(taken)
     }
 
@@ -52,44 +54,67 @@ impl Case for BodyEcho {
     }
 }
 
-async fn take(round: Round, chain: Arc<Chain>, size: usize, mut n: u64) -> Result<Taken> {
-    let mut taken = Taken::default();
-    for _ in 0..WARM_UP {
-        n += 1;
-        call(&chain, size, n).await?;
-        taken.calls += 1;
-    }
-    let began = Instant::now();
-    while round.goes_on(&taken, began) {
-        n += 1;
-        taken.samples.push(ns(call(&chain, size, n).await?));
-        taken.calls += 1;
-    }
-    Ok(taken)
+/// What a task needs to call it: the body of the next request, and what is to come back.
+#[derive(Clone)]
+struct Calls {
+    chain: Arc<Chain>,
+    sent: Vec<u8>,
+    wanted: Vec<u8>,
+    count: u64,
 }
 
-/// The time from the call to the last piece of the answer. Making the body and comparing the answer are outside.
-async fn call(chain: &Arc<Chain>, size: usize, n: u64) -> Result<Duration> {
-    let mut body: Vec<u8> = (0..size).map(|i| i.to_le_bytes()[0]).collect();
-    stamp(&mut body, n);
-    let mut wanted = body.clone();
-    wanted[PAGE..size - 8].iter_mut().step_by(PAGE).for_each(|byte| *byte = byte.wrapping_add(1));
-    stamp(&mut wanted, !n);
-    let request = Request::post("/bench").header("content-length", size);
-    let request = request.body(Body::from(Bytes::from(body))).map_err(|e| e.to_string())?;
-    let service = async |_| Ok(Response::new(Body::empty()));
-    let client = Client { ip: [127, 0, 0, 1].into(), tls: true };
-    let mut pieces = Vec::new();
-    let start = Instant::now();
-    let mut response = chain.call(request, client, Vec::new(), service).await;
-    while let Some(frame) = response.body_mut().frame().await {
-        let piece = frame.map_err(|e| format!("body {n}: {e}"))?.into_data();
-        pieces.extend(piece);
+impl Calls {
+    fn new(chain: Arc<Chain>, size: usize) -> Self {
+        let sent: Vec<u8> = (0..size).map(|i| i.to_le_bytes()[0]).collect();
+        let mut wanted = sent.clone();
+        let changed = wanted[PAGE..size - 8].iter_mut().step_by(PAGE);
+        changed.for_each(|byte| *byte = byte.wrapping_add(1));
+        Self { chain, sent, wanted, count: 0 }
     }
-    let took = start.elapsed();
-    if response.status() == 200 && pieces.concat() == wanted {
-        return Ok(took);
+
+    async fn take(&mut self, round: Round) -> Result<Taken> {
+        let mut taken = Taken::default();
+        for _ in 0..WARM_UP {
+            self.call().await?;
+            taken.calls += 1;
+        }
+        let began = Instant::now();
+        while round.goes_on(&taken, began) {
+            taken.samples.push(ns(self.call().await?));
+            taken.calls += 1;
+        }
+        Ok(taken)
     }
-    let got: usize = pieces.iter().map(Bytes::len).sum();
-    Err(format!("body {n} came back as {got} other bytes, {}", response.status()))
+
+    /// The time from the call to the last piece of the answer. Making the body and comparing the answer are outside.
+    async fn call(&mut self) -> Result<Duration> {
+        self.count += 1;
+        stamp(&mut self.sent, self.count);
+        stamp(&mut self.wanted, !self.count);
+        let request = Request::post("/bench").header("content-length", self.sent.len());
+        let body = Body::from(Bytes::copy_from_slice(&self.sent));
+        let request = request.body(body).map_err(|e| e.to_string())?;
+        let service = async |_| Ok(Response::new(Body::empty()));
+        let client = Client { ip: [127, 0, 0, 1].into(), tls: true };
+        let mut pieces = Vec::new();
+        let start = Instant::now();
+        let mut response = self.chain.call(request, client, Vec::new(), service).await;
+        while let Some(frame) = response.body_mut().frame().await {
+            let frame = frame.map_err(|e| format!("body {}: {e}", self.count))?;
+            pieces.extend(frame.into_data());
+        }
+        let took = start.elapsed();
+        let mut rest = self.wanted.as_slice();
+        let mut same = |piece: &Bytes| match rest.split_at_checked(piece.len()) {
+            Some((due, after)) => {
+                rest = after;
+                due == piece
+            }
+            None => false,
+        };
+        if response.status() == 200 && pieces.iter().all(&mut same) && rest.is_empty() {
+            return Ok(took);
+        }
+        Err(format!("body {} came back as other bytes, {}", self.count, response.status()))
+    }
 }
