@@ -1,7 +1,7 @@
 //! Nylon's benches. What each figure means is in README.md.
 //!
-//! A [bench](mod@bench) is a list of rows; each row is a [`case::Case`] that is asked for rounds of samples, in turns with the
-//! others ([`run`]). What is called lies in [`contender`].
+//! A [bench](mod@bench) is a list of rows; each row is a [`case::Case`] that is asked for rounds of samples, in turns
+//! with the others ([`run`]). What is called lies in [`contender`].
 
 mod asleep;
 mod bench;

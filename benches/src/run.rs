@@ -103,6 +103,7 @@ impl Making {
         let wanted = self.round.samples * rounds / 2;
         let found = self.counted.samples.len();
         let counts = found >= wanted;
+        let spoilt = self.spoilt.figures.len();
         if !counts {
             let why = format!("{}: {found} samples in time, {wanted} wanted", self.name);
             if !quick {
@@ -120,11 +121,13 @@ impl Making {
             figure => figure.of(&samples, 0.0),
         };
         let value = value.ok_or_else(|| format!("{}: no sample at all", self.name))?;
-        let limit = rows.iter().find(|r| r.case == self.limit).map_or(value, |r| r.value);
-        let part = self.name.contains("/part/");
-        if self.figure != Figure::Rate && value < limit * 0.9 && !part {
+        let limit = rows.iter().find(|r| r.case == self.limit);
+        // A part is held against its whole, which is no limit.
+        let floor = limit.is_some_and(|l| l.limit == Some(l.value) && value < l.value * 0.9);
+        if self.figure != Figure::Rate && floor {
             eprintln!("{}: faster than its limit: the machine changed under the run", self.name);
         }
+        let limit = limit.map_or(value, |l| l.value);
         Ok(Row {
             case: self.name,
             unit: self.figure.unit(),
@@ -134,7 +137,7 @@ impl Making {
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52 calls")]
             cpu_s_per_million: (calls > 0).then(|| cpu_ns / calls as f64 / 1e3),
             samples: samples.len(),
-            spoilt: self.spoilt.figures.len(),
+            spoilt,
             counts,
         })
     }
