@@ -45,6 +45,13 @@ impl Cpus {
         }
     }
 
+    /// Lets this thread, and what it starts from now on, run on all of them.
+    pub(crate) fn unpin(&self) {
+        if sched_setaffinity(Pid::from_raw(0), &self.all).is_err() {
+            eprintln!("cannot undo the pinning");
+        }
+    }
+
     /// Runs `start`, which starts a process or threads, bound to the worker's CPU; they stay there.
     pub(crate) fn on_worker<T>(&self, start: impl FnOnce() -> T) -> T {
         Self::pin(self.worker);

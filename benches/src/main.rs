@@ -1,19 +1,26 @@
 //! Nylon's benches. What each figure means is in README.md.
+//!
+//! A [bench](mod@bench) is a list of rows; each row is a [`case::Case`] that is asked for rounds of samples, in turns
+//! with the others ([`run`]). What is called lies in [`contender`].
 
 mod asleep;
+mod bench;
+mod case;
+mod contender;
+mod cpu;
 mod cpus;
-mod futex;
-mod lane;
-mod pingpong;
+mod env;
 mod report;
-mod roundtrip;
-mod session;
+mod run;
+mod timer;
 mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+
+use env::Env;
 
 /// What went wrong, for people.
 type Result<T> = std::result::Result<T, String>;
@@ -21,30 +28,23 @@ type Result<T> = std::result::Result<T, String>;
 #[derive(Parser)]
 #[command(about = "Latencies as ratios to what the machine can do at all")]
 struct Cli {
-    #[command(subcommand)]
-    bench: Bench,
+    /// One of those in src/bench
+    name: String,
+    /// Also write the rows to FILE, as a JSON array
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    options: env::Options,
 }
 
-#[derive(Subcommand)]
-enum Bench {
-    /// One call and its answer: the lane alone, and a whole session of the host.
-    Roundtrip {
-        /// Also write the rows to FILE, as a JSON array.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-        /// A tenth of the samples.
-        #[arg(long)]
-        quick: bool,
-    },
-    /// The other process of the raw futex pair.
-    #[command(hide = true)]
-    FutexPeer,
-}
+/// The other process of the raw futex pair goes by this name.
+const FUTEX_PEER: &str = "futex-peer";
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().bench {
-        Bench::Roundtrip { json, quick } => roundtrip::run(quick, json.as_deref()),
-        Bench::FutexPeer => futex::peer(),
+    let Cli { name, json, options } = Cli::parse();
+    let done = match name.as_str() {
+        FUTEX_PEER => contender::futex::peer(),
+        name => bench(name, options, json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,4 +53,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench(name: &str, options: env::Options, json: Option<PathBuf>) -> Result<()> {
+    let bench = bench::ALL.iter().find(|b| b.0 == name).ok_or_else(|| {
+        let names: Vec<_> = bench::ALL.iter().map(|b| b.0).collect();
+        format!("there is no bench `{name}`; there are {}", names.join(", "))
+    })?;
+    let env = Env::new(options)?;
+    report::facts(&env.cpus);
+    let rows = (bench.1)(&env)?;
+    report::table(&rows);
+    json.map_or(Ok(()), |path| report::json(name, &rows, &path))
 }

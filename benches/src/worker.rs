@@ -18,17 +18,17 @@ pub(crate) fn header() -> Header {
     Header { geometry, epoch: 0xbe7c4, abi_minor: wire::ABI_MINOR, features: 0 }
 }
 
-/// Builds the Go worker beside this program.
-pub(crate) fn build() -> Result<PathBuf> {
+/// Builds sdk-go/internal/NAME beside this program.
+pub(crate) fn build(name: &str) -> Result<PathBuf> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk-go");
     let itself = std::env::current_exe().map_err(|e| e.to_string())?;
-    let program = itself.with_file_name("echoworker");
+    let program = itself.with_file_name(name);
     let mut go = Command::new("go");
-    go.args(["build", "-o"]).arg(&program).arg("./internal/echoworker");
+    go.args(["build", "-o"]).arg(&program).arg(format!("./internal/{name}"));
     let built = go.current_dir(module).env("CGO_ENABLED", "0").status();
     match built {
         Ok(status) if status.success() => Ok(program),
-        Ok(status) => Err(format!("go build of the worker: {status}")),
+        Ok(status) => Err(format!("go build of {name}: {status}")),
         Err(e) => Err(format!("go: {e}; the worker of these benches is written in Go")),
     }
 }

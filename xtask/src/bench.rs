@@ -1,28 +1,104 @@
 //! `cargo xtask bench NAME [ARGS]`: builds the benches in release and becomes the one asked for.
+//!
+//! The benches are the files of benches/src/bench; the first line of each says what it is. The rows of a whole run stay
+//! in target/bench/NAME.json, where `plot` finds them.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Result, go, process, target, tool};
+use crate::{Result, process, target, tool};
 
-pub(crate) fn run(root: &Path, name: &str, rest: &[String]) -> Result<()> {
+/// What is run elsewhere.
+const OTHERS: [(&str, &str); 2] = [
+    ("peers", "The same payloads through what a user would pick instead; a workspace of its own"),
+    ("plot", "Charts of target/bench/*.json, or of the folder named, into benches/charts"),
+];
+
+pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
+    let known = known(root);
+    let (name, rest) = match args.split_first() {
+        Some((name, rest)) if !name.starts_with('-') => (name.as_str(), rest),
+        _ => {
+            println!("{}", usage(&known));
+            return Ok(());
+        }
+    };
+    match name {
+        "plot" => plot(root, rest),
+        "peers" => peers(root, rest),
+        _ if known.iter().any(|(n, _)| n == name) => ours(root, name, rest),
+        _ => Err(format!("there is no bench `{name}`\n\n{}", usage(&known))),
+    }
+}
+
+/// The benches, by name, each with the line that says what it is.
+fn known(root: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(root.join("benches/src/bench")).into_iter().flatten().flatten();
+    let mut known: Vec<_> = files.filter_map(|file| described(&file.path())).collect();
+    known.extend(OTHERS.map(|(name, about)| (name.to_owned(), about.to_owned())));
+    known.sort();
+    known
+}
+
+fn described(file: &Path) -> Option<(String, String)> {
+    let name = file.file_stem()?.to_str()?;
+    let text = fs::read_to_string(file).ok()?;
+    let about = text.lines().next()?.strip_prefix("//! ")?;
+    (name != "mod").then(|| (name.to_owned(), about.to_owned()))
+}
+
+fn usage(known: &[(String, String)]) -> String {
+    let mut text = "cargo xtask bench NAME [--json FILE] [--quick] [--only CASE]\n".to_owned();
+    for (name, about) in known {
+        text += &format!("\n  {name:<12}{about}");
+    }
+    text + "\n\nWhat each figure means stands in benches/README.md."
+}
+
+fn ours(root: &Path, name: &str, rest: &[String]) -> Result<()> {
     tool::go(root)?;
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "-p", "nylon-benches", "-p", "nylon-host", "--bins"]);
     process::show(build.current_dir(root))?;
     let bin = target(root).join("release");
-    let plugins = target(root).join("plugins");
-    for plugin in go::plugins(root) {
-        process::show(&mut go::build(
-            &plugin,
-            &std::path::absolute(&plugins).map_err(|e| e.to_string())?,
-        ))?;
+    let mut bench = Command::new(bin.join("nylon-benches"));
+    bench.arg(name).args(rest).env("NYLON_BIN", bin.join("nylon"));
+    let part = ["--json", "--quick", "--only"];
+    if !rest.iter().any(|arg| part.iter().any(|p| arg.starts_with(p))) {
+        let kept = target(root).join("bench");
+        fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+        bench.arg("--json").arg(kept.join(format!("{name}.json")));
     }
-    let program = bin.join("nylon-benches");
-    if !program.exists() {
-        return Err("the crate nylon-benches has no program `nylon-benches`".into());
-    }
-    let mut bench = Command::new(program);
-    bench.arg(name).args(rest).env("NYLON_BIN", bin.join("nylon")).env("NYLON_PLUGINS", plugins);
     process::show(&mut bench)
+}
+
+/// The bench `peers` is the program of the workspace benches/peers.
+fn peers(root: &Path, _rest: &[String]) -> Result<()> {
+    Err(format!("{} is not there", root.join("benches/peers").display()))
+}
+
+/// Runs benches/plot.py with the packages it names, in an environment of its own below the target folder.
+fn plot(root: &Path, rest: &[String]) -> Result<()> {
+    let folder = match rest {
+        [] => target(root).join("bench"),
+        [folder] => PathBuf::from(folder),
+        _ => return Err("cargo xtask bench plot [FOLDER]".into()),
+    };
+    let benches = root.join("benches");
+    let venv = target(root).join("plot");
+    let python = venv.join("bin/python");
+    let wanted = benches.join("requirements.txt");
+    let text = fs::read_to_string(&wanted).map_err(|e| format!("{}: {e}", wanted.display()))?;
+    let installed = venv.join("installed.txt");
+    if fs::read_to_string(&installed).unwrap_or_default() != text {
+        tool::python()?;
+        process::show(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
+        process::show(pip.arg(&wanted))?;
+        fs::write(&installed, text).map_err(|e| format!("{}: {e}", installed.display()))?;
+    }
+    let mut plot = Command::new(&python);
+    process::show(plot.arg(benches.join("plot.py")).arg(folder).arg(benches.join("charts")))
 }

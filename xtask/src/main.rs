@@ -52,13 +52,12 @@ enum Command {
         #[arg(long)]
         mutants: bool,
     },
-    /// Build the benches in release and run one
+    /// Build the benches in release and run one; without a name: list them
+    #[command(disable_help_flag = true)]
     Bench {
-        /// Which one, as in benches/README.md
-        name: String,
-        /// Passed on; `--json FILE` writes the rows as an array
+        /// NAME [--json FILE] [--quick] [--only CASE]
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
+        args: Vec<String>,
     },
     /// One row of the reliability table: inject the fault, hold the figures
     Chaos(chaos::Args),
@@ -75,7 +74,7 @@ fn main() -> ExitCode {
         Command::Check { full } => check::run(&root, full),
         Command::Test(args) => test::run(&root, &args),
         Command::Loom { mutants } => loom::run(&root, mutants),
-        Command::Bench { name, rest } => bench::run(&root, &name, &rest),
+        Command::Bench { args } => bench::run(&root, &args),
         Command::Chaos(args) => chaos::run(&root, &args),
         Command::Fuzz(args) => fuzz::run(&root, &args),
         Command::Demo(args) => demo::run(&root, &args),

@@ -34,6 +34,12 @@ pub(crate) fn cmake() -> Result<()> {
     present("cmake", "cmake is needed to build flatc: package `cmake` (3.16 or newer) and `g++`")
 }
 
+/// Python with venv, for the charts.
+pub(crate) fn python() -> Result<()> {
+    let hint = "python3 with venv is needed: packages `python3` (3.11 or newer) and `python3-venv`";
+    present("python3", hint)
+}
+
 /// A component of the Rust toolchain that `rustup` adds.
 pub(crate) fn component(name: &str) -> Result<()> {
     let found = Command::new("cargo")

@@ -60,6 +60,8 @@ pub struct PluginStatus {
     pub rescues: u64,
     /// Times a worker handed its lane to another of its threads.
     pub handovers: u64,
+    /// Times a worker woke up for its lane.
+    pub wakes: u64,
     /// Sessions open now.
     pub sessions: usize,
     /// Handlers running now.
@@ -197,6 +199,8 @@ fn add_counters(status: &mut PluginStatus, lane: &Lane) {
     // The worker wrote it and may write anything.
     let handovers = lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
     status.handovers = status.handovers.saturating_add(handovers);
+    let wakes = lane.worker_stat(nylon_protocol::wire::STAT_WAKES);
+    status.wakes = status.wakes.saturating_add(wakes);
     status.spin = lane.spin_decision();
 }
 

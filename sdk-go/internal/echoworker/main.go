@@ -1,115 +1,54 @@
 //go:build linux
 
 // Command echoworker is the other end of the benches (benches/README.md). Started by a host it is an ordinary plugin; as
-// `echoworker lane busy|parked` it answers every frame of one lane with the same payload.
+// `echoworker lane futex|eventfd` it answers every frame of one lane with the same payload and, when it may not spin,
+// sleeps on that.
 package main
 
 import (
 	"fmt"
-	"io"
 	"os"
-	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	sdk "github.com/nylon-rs/nylon/sdk-go"
-	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
-	"github.com/nylon-rs/nylon/sdk-go/internal/shm"
-	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
 func main() {
+	note()
 	if len(os.Args) == 3 && os.Args[1] == "lane" {
-		if err := echo(os.Args[2] == "busy"); err != nil {
+		if err := echo(os.Args[2] == "futex"); err != nil {
 			fmt.Fprintln(os.Stderr, "echoworker:", err)
 			os.Exit(1)
 		}
 		return
 	}
 	plugin := sdk.NewNylonPlugin()
-	plugin.AddPhaseHandler("bench", func(phase *sdk.PhaseHandler) { phase.RequestFilter(bench) })
-	plugin.AddStaticHandler("static", sdk.Handlers{RequestFilter: bench})
-	plugin.AddPhaseHandler("next", func(phase *sdk.PhaseHandler) { phase.RequestFilter(next) })
-	plugin.AddPhaseHandler("echo", func(phase *sdk.PhaseHandler) { phase.RequestFilter(invert) })
+	plugin.Initialize(configure)
+	plugin.AddPhaseHandler("next", next)
+	plugin.AddPhaseHandler("getters", func(phase *sdk.PhaseHandler) { phase.RequestFilter(getters) })
+	plugin.AddStaticHandler("static", sdk.Handlers{RequestFilter: getters})
+	plugin.AddPhaseHandler("payload", payload)
+	plugin.AddPhaseHandler("burner", burner)
+	plugin.AddPhaseHandler("body", body)
+	plugin.AddPhaseHandler("filters", filters)
 	sdk.Serve()
 }
 
-// bench reads three fields, sets one header and goes on.
-func bench(p *sdk.PhaseRequestFilter) {
-	r := p.Request()
-	if r.Method() != "GET" || r.Path() != "/bench" {
-		p.Response().SetStatus(sdk.StatusBadRequest)
-		p.End()
+// note writes when main began, by the monotonic clock, where the bench coldstart wants to know.
+func note() {
+	path, wanted := os.LookupEnv("NYLON_BENCH_MAIN_BEGAN")
+	if !wanted {
 		return
 	}
-	p.Response().SetHeader("x-bench", r.Header("x-nonce"))
-	p.Next()
-}
-
-func next(p *sdk.PhaseRequestFilter) { p.Next() }
-
-// invert answers the request's body with every byte changed: byte b becomes ^b.
-func invert(p *sdk.PhaseRequestFilter) {
-	body := p.Request().RawBody()
-	for i, b := range body {
-		body[i] = ^b
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		fmt.Fprintln(os.Stderr, "echoworker:", err)
+		os.Exit(1)
 	}
-	p.Response().BodyNoCopy(body)
-	p.End()
-}
-
-// Descriptors of a lane, as the bench leaves them.
-const (
-	fdHost = 3 + iota
-	fdOwn
-	fdHostBell
-	fdBell
-)
-
-// echo serves lane 0 until standard input ends.
-func echo(busy bool) error {
-	host, err := shm.Map(fdHost, shm.DefaultGeometry(), false)
-	if err != nil {
-		return err
+	if err := os.WriteFile(path, strconv.AppendInt(nil, now.Nano(), 10), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, "echoworker:", err)
+		os.Exit(1)
 	}
-	header, err := host.Header()
-	if err != nil {
-		return err
-	}
-	own, err := shm.Map(fdOwn, shm.DefaultGeometry(), true)
-	if err != nil {
-		return err
-	}
-	own.WriteHeader(&header)
-	hostBell, err := lane.DupEventfd(fdHostBell, "host bell")
-	if err != nil {
-		return err
-	}
-	bell, err := lane.DupEventfd(fdBell, "worker bell")
-	if err != nil {
-		return err
-	}
-	var parker lane.Parker = lane.NewNetParker(bell)
-	if busy {
-		parker = lane.NewFutexParker(host.Lane(0).Bell)
-	}
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // the leader has one to itself, as in sdk.Serve
-	lane.New(lane.Config{
-		Host: host.Lane(0), Own: own.Lane(0), SpinNs: host.U32(wire.HeaderSpinNsPeer),
-		HostBell: hostBell.Ring, Parker: parker, Space: lane.Futex{}, Pool: &lane.Pool{}, Sink: sink{},
-		Fault: func(err error) { fmt.Fprintln(os.Stderr, "echoworker:", err); os.Exit(70) },
-	}).Start()
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
-}
-
-// sink answers on the leader, with nothing in between.
-type sink struct{}
-
-// Frame implements lane.Sink.
-func (sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
-	var reply lane.Frame
-	reply.Kind, reply.Method = wire.KindReply, wire.MethodNext
-	reply.Phase, reply.Sid, reply.CallIdx, reply.CallGen = f.Phase, f.Sid, f.CallIdx, f.CallGen
-	l.Send(&reply, f.Payload, 0)
-	return nil, nil
 }

@@ -39,6 +39,7 @@ impl Program {
         match (self.package.as_str(), self.kind.as_str()) {
             (_, "example") => "examples",
             ("nylon-tests", "test") => &self.target,
+            ("nylon-benches", "test") => "bench",
             // What measures is tested with what tests.
             ("nylon-tests" | "nylon-benches", _) => "harness",
             ("nylon-protocol", _) => "protocol",

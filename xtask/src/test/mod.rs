@@ -21,7 +21,7 @@ use artifact::Artifacts;
 use report::Report;
 
 /// Groups that must exist, in the order they run; other test programs follow under their package's name.
-const GROUPS: [&str; 21] = [
+const GROUPS: [&str; 22] = [
     "plugins",
     "protocol",
     "shm",
@@ -43,6 +43,7 @@ const GROUPS: [&str; 21] = [
     "crash",
     "bigbody",
     "examples",
+    "bench",
 ];
 
 /// The group that compares the marks of the original's defects with the names of the tests that ran.

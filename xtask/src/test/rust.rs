@@ -71,7 +71,7 @@ fn command(run: &Run<'_>, program: &Program) -> Command {
         ("nylon-tests", "phases" | "requests" | "responses" | "badinput" | "harness") => {
             command.arg("--test-threads=2")
         }
-        ("nylon-tests", _) => command.arg("--test-threads=1"),
+        ("nylon-tests", _) | (_, "bench") => command.arg("--test-threads=1"),
         _ => &mut command,
     };
     environment(run, &mut command);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Result;
+use crate::case::{Case, Round, Taken};
 use crate::cpus::Cpus;
-use crate::roundtrip::{Case, Round, Taken};
 
 /// A word with its line, and the one the prefetcher pairs with it, to itself.
 #[repr(align(128))]
@@ -29,7 +29,7 @@ impl Case for PingPong {
         let theirs = court.clone();
         let peer = self.0.on_worker(|| std::thread::spawn(move || answer(&theirs)));
         let mut count = 0;
-        let samples = round.take(|| {
+        let taken = round.take(|| {
             count += 1;
             court.ping.0.store(count, Ordering::Release);
             loop {
@@ -42,7 +42,7 @@ impl Case for PingPong {
         });
         court.ping.0.store(STOP, Ordering::Release);
         peer.join().map_err(|_| "the other thread panicked")?;
-        Ok(Taken { samples: samples?, spoilt: None })
+        taken
     }
 }
 

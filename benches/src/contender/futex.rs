@@ -5,15 +5,16 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use nix::sys::signal::Signal;
 use nylon_shm::{MappedRing, Memory as _, SegmentFds, Segments, futex};
 
-use crate::cpus::Cpus;
-use crate::roundtrip::{Case, Round, Taken};
+use crate::case::{Case, Round, Taken};
+use crate::env::Env;
 use crate::worker::{self, Child};
-use crate::{Result, asleep};
+use crate::{FUTEX_PEER, Result, asleep, cpu};
 
 /// Descriptors of the other process, as [`FutexPair::start`] leaves them.
 const FD_HOST: i32 = 3;
@@ -29,7 +30,7 @@ pub(crate) struct FutexPair {
 }
 
 impl FutexPair {
-    pub(crate) fn start(cpus: &Cpus) -> Result<Self> {
+    pub(crate) fn start(env: &Env) -> Result<Self> {
         let (segments, fds) = Segments::create(worker::header()).map_err(|e| e.to_string())?;
         let itself = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut command = Command::new(itself);
@@ -37,9 +38,9 @@ impl FutexPair {
             FdMapping { parent_fd: fds.host, child_fd: FD_HOST },
             FdMapping { parent_fd: fds.worker, child_fd: FD_WORKER },
         ];
-        command.arg("futex-peer").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.arg(FUTEX_PEER).stdin(Stdio::null()).stdout(Stdio::piped());
         command.fd_mappings(fds).map_err(|e| e.to_string())?;
-        let peer = cpus.on_worker(|| Child::start(command))?;
+        let peer = env.cpus.on_worker(|| Child::start(command))?;
         Ok(Self { down: segments.down(0), up: segments.up(0), count: 0, peer })
     }
 }
@@ -48,7 +49,7 @@ impl Case for FutexPair {
     fn round(&mut self, round: &Round) -> Result<Taken> {
         let Self { down, up, count, .. } = self;
         let before = (asleep::waits(std::process::id()), asleep::waits(self.peer.pid()));
-        let samples = round.take(|| {
+        let taken = round.take(|| {
             let last = *count;
             *count += 1;
             down.bell().store(*count, Ordering::Release);
@@ -61,7 +62,11 @@ impl Case for FutexPair {
                 }
             }
         })?;
-        Ok(round.hold(samples, before, self.peer.pid()))
+        Ok(round.hold(taken, before, self.peer.pid()))
+    }
+
+    fn cpu(&self) -> Duration {
+        cpu::own() + cpu::of(self.peer.pid())
     }
 }
 
