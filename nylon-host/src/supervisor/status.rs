@@ -162,6 +162,7 @@ impl Board {
             row.calls += counters.calls.load(Ordering::Relaxed);
             row.deadlines += counters.deadlines.load(Ordering::Relaxed);
             row.late += counters.late.load(Ordering::Relaxed);
+            (row.spin_ns, row.spin_reason) = shown(lane.spin_decision());
             telemetry.store(*index, &row);
         }
     }
@@ -204,7 +205,13 @@ fn add_counters(status: &mut PluginStatus, lane: &Lane) {
     status.spin = lane.spin_decision();
 }
 
+/// A decision as telemetry has it.
+fn shown(decision: SpinDecision) -> (u64, u64) {
+    (decision.spin.as_nanos().try_into().unwrap_or(u64::MAX), decision.reason as u64)
+}
+
 fn row(status: &PluginStatus) -> Row {
+    let (spin_ns, spin_reason) = shown(status.spin);
     Row {
         state: status.state as u64,
         pid: status.pid.into(),
@@ -216,7 +223,7 @@ fn row(status: &PluginStatus) -> Row {
         crashes: status.crashes,
         late: status.late,
         violations: status.violations,
-        spin_ns: status.spin.spin.as_nanos().try_into().unwrap_or(u64::MAX),
-        spin_reason: status.spin.reason as u64,
+        spin_ns,
+        spin_reason,
     }
 }

@@ -162,6 +162,9 @@ func (l *Lane) Arrived() time.Duration {
 	return l.now
 }
 
+// rung is the time spent ringing the host: a wake-up by the kernel, which says nothing about the handler that answers.
+func (l *Lane) rung() time.Duration { return time.Duration(l.prod.rung.Load()) }
+
 // lead polls the ring until the lane is closed or lost. The token is LEAD(n) and this goroutine holds it.
 func (l *Lane) lead(n uint64) {
 	returned := false
@@ -182,20 +185,20 @@ func (l *Lane) lead(n uint64) {
 		}
 		l.count(wire.StatCalls)
 		if class.Long() {
-			l.cfg.Pool.give(order{job: job, class: class})
+			l.cfg.Pool.give(order{job: job, class: class, of: l})
 			continue
 		}
 		n++
 		if l.running.Load() != class {
 			l.running.Store(class)
 		}
-		start := l.Arrived()
+		start, rung := l.Arrived(), l.rung()
 		l.token.Store(n<<1 | 1)
 		job.Run(n)
 		if !l.token.CompareAndSwap(n<<1|1, n<<1) {
 			break // somebody else leads
 		}
-		class.ran(Now() - start)
+		class.ran(Now() - start - (l.rung() - rung))
 	}
 	returned = true
 }

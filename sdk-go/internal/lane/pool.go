@@ -13,6 +13,7 @@ type order struct {
 	n     uint64
 	job   Job
 	class *Class
+	of    *Lane // the job's
 }
 
 // maxIdle is how many followers stay parked; more come and go with the load.
@@ -49,9 +50,9 @@ func (p *Pool) follow(o order) {
 		if o.lead != nil {
 			o.lead.lead(o.n)
 		} else if o.job != nil {
-			start := Now()
+			start, rung := Now(), o.of.rung()
 			o.job.Run(0)
-			o.class.ran(Now() - start)
+			o.class.ran(Now() - start - (o.of.rung() - rung))
 		}
 		if ch == nil {
 			ch = make(chan order, 1)

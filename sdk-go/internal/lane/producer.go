@@ -26,7 +26,9 @@ type Producer struct {
 	lastWoken uint32 // last odd `wait` answered by a bell
 	epoch     uint32 // of own.SpaceWait
 	waiting   bool   // someone is on the futex
-	closed    bool
+
+	rung   atomic.Int64 // ns spent ringing
+	closed bool
 }
 
 // NewProducer makes the producer of own's ring, whose consumer words stand in peer.
@@ -143,7 +145,9 @@ func (p *Producer) publish(f *Frame, payload []byte) bool {
 	if w := atomic.LoadUint32(p.peer.Wait); w&1 == 1 && w != p.lastWoken {
 		p.lastWoken = w
 		atomic.AddUint32(p.own.Bell, 1)
+		start := Now()
 		p.wake()
+		p.rung.Add(int64(Now() - start))
 	}
 	return true
 }
