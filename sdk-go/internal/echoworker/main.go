@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -91,8 +92,15 @@ func echo(busy bool) error {
 // sink answers on the leader, with nothing in between.
 type sink struct{}
 
-// Frame implements lane.Sink.
+// sevens is what a bench's payload is made of, after the number in its first 8 bytes.
+var sevens = bytes.Repeat([]byte{7}, 64<<10)
+
+// Frame implements lane.Sink. It looks at every byte, as the peers of the lane do.
 func (sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
+	if n := len(f.Payload); n < 8 || n > len(sevens) || !bytes.Equal(f.Payload[8:], sevens[8:n]) {
+		fmt.Fprintf(os.Stderr, "echoworker: %d bytes are not what was sent\n", n)
+		os.Exit(1)
+	}
 	var reply lane.Frame
 	reply.Kind, reply.Method = wire.KindReply, wire.MethodNext
 	reply.Phase, reply.Sid, reply.CallIdx, reply.CallGen = f.Phase, f.Sid, f.CallIdx, f.CallGen

@@ -1,0 +1,3 @@
+module github.com/nylon-rs/nylon/benches/peers/go
+
+go 1.26.0
