@@ -1,5 +1,7 @@
 //! Which CPU runs which side: every client has the first CPU this process may use, every server the last.
 
+use std::process::Command;
+
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -31,6 +33,12 @@ impl Cpus {
             cpu.ok_or_else(|| format!("{name} is not set: clients are started by a runner"))
         };
         Ok(Self { client: read("PEERS_CLIENT_CPU")?, server: read("PEERS_SERVER_CPU")? })
+    }
+
+    /// Tells a process of this program which two they are.
+    pub(crate) fn give(&self, command: &mut Command) {
+        command.env("PEERS_CLIENT_CPU", self.client.to_string());
+        command.env("PEERS_SERVER_CPU", self.server.to_string());
     }
 
     /// Binds this thread, and what it starts from now on, to `cpus`.

@@ -5,14 +5,15 @@ mod cell;
 mod client;
 mod contender;
 mod cpus;
+mod gateway;
 mod payload;
 mod process;
 mod report;
 mod runner;
 mod socket;
 mod taker;
+mod tasks;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -36,16 +37,20 @@ enum What {
     /// One contender's client.
     #[command(hide = true)]
     Client { name: String },
+    /// One gateway.
+    #[command(hide = true)]
+    Gateway { name: String },
     /// One contender's server.
     #[command(hide = true)]
-    Serve { name: String, path: PathBuf },
+    Serve { name: String, at: String },
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().what {
         What::Peers(args) => runner::run(&args),
         What::Client { name } => Cpus::given().and_then(|cpus| contender::client(&name, &cpus)),
-        What::Serve { name, path } => contender::serve(&name, &path),
+        What::Gateway { name } => Cpus::given().and_then(|cpus| gateway::serve(&name, &cpus)),
+        What::Serve { name, at } => contender::serve(&name, &at),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

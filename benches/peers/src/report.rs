@@ -21,6 +21,8 @@ pub(crate) struct Row {
     samples: usize,
     /// p50 of the lane in the same cell, ns.
     limit: u64,
+    /// Requests per second, its own and those of the lane: what the row is about, if there.
+    rate: Option<(f64, f64)>,
     /// Of client and server together, in a million calls.
     cpu_s_per_million: f64,
 }
@@ -33,16 +35,28 @@ impl Row {
         sorted: &[u64],
         refused: Option<String>,
     ) -> Self {
+        let row = Self::named(format!("{}/{cell}", contender.name), contender.role, sorted);
+        Self { refused, ..row }
+    }
+
+    /// Of samples in order.
+    pub(crate) fn named(case: String, role: Role, sorted: &[u64]) -> Self {
         let at = |thousandths: usize| sorted[(sorted.len() - 1) * thousandths / 1000];
         Self {
-            case: format!("{}/{cell}", contender.name),
-            role: contender.role,
+            case,
+            role,
             percentiles: (!sorted.is_empty()).then(|| [at(500), at(900), at(990), at(999)]),
-            refused,
+            refused: None,
             samples: sorted.len(),
             limit: 0,
+            rate: None,
             cpu_s_per_million: 0.0,
         }
+    }
+
+    /// The same, about requests per second, held against `limit` of them.
+    pub(crate) fn of_rate(self, rate: f64, limit: f64) -> Self {
+        Self { rate: Some((rate.round(), limit.round())), ..self }
     }
 
     /// p50, ns; 0 if it cannot do the cell.
@@ -64,13 +78,18 @@ impl Row {
 
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a call are far below 2^52")]
     fn ratio(&self) -> f64 {
+        if let Some((rate, limit)) = self.rate {
+            return round(rate / limit.max(1.0));
+        }
         round(self.p50() as f64 / self.limit.max(1) as f64)
     }
 
     fn json(&self) -> Value {
         let role = match self.role {
             Role::Lane => "lane",
+            Role::Limit => "limit",
             Role::Peer => "peer",
+            Role::InProcess => "in-process",
             Role::Reference => "reference",
         };
         let Some([p50, p90, p99, p999]) = self.percentiles else {
@@ -79,9 +98,13 @@ impl Row {
                 "bench": "peers", "case": self.case, "role": role, "unit": "ns", "value": null, "unsupported": why,
             });
         };
+        let (unit, value, limit) = match self.rate {
+            Some((rate, limit)) => ("req/s", json!(rate), json!(limit)),
+            None => ("ns", json!(p50), json!(self.limit)),
+        };
         json!({
-            "bench": "peers", "case": self.case, "role": role, "unit": "ns", "value": p50, "p50_ns": p50,
-            "p90_ns": p90, "p99_ns": p99, "p999_ns": p999, "limit": self.limit, "ratio": self.ratio(),
+            "bench": "peers", "case": self.case, "role": role, "unit": unit, "value": value, "p50_ns": p50,
+            "p90_ns": p90, "p99_ns": p99, "p999_ns": p999, "limit": limit, "ratio": self.ratio(),
             "cpu_s_per_million": self.cpu_s_per_million, "samples": self.samples,
         })
     }
@@ -131,6 +154,15 @@ pub(crate) fn table(rows: &[Row]) {
             }
         }
     }
+}
+
+/// Rows about requests per second.
+pub(crate) fn rates(rows: &[Row]) {
+    for row in rows {
+        let rate = row.rate.map_or(0.0, |(rate, _)| rate);
+        println!("{:<24} {rate:>10.0} requests/s", row.case);
+    }
+    table(rows);
 }
 
 /// All rows, as an array in `path`.

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::cell::{Cell, Round};
-use crate::contender::{self, Contender, Role};
+use crate::cell::{Cell, Kind, Round};
+use crate::contender::{self, Contender};
 use crate::cpus::Cpus;
 use crate::process::{Child, cpu_time};
 use crate::report::{self, Row};
-use crate::{Result, build};
+use crate::{Result, build, gateway};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,6 +32,7 @@ struct Plan {
     rounds: usize,
     time: Duration,
     sparse: Duration,
+    gateway: Duration,
 }
 
 const FULL: Plan = Plan {
@@ -40,6 +41,7 @@ const FULL: Plan = Plan {
     rounds: 4,
     time: Duration::from_millis(450),
     sparse: Duration::from_millis(500),
+    gateway: Duration::from_millis(1000),
 };
 
 const QUICK: Plan = Plan {
@@ -48,10 +50,13 @@ const QUICK: Plan = Plan {
     rounds: 2,
     time: Duration::from_millis(40),
     sparse: Duration::from_millis(60),
+    gateway: Duration::from_millis(150),
 };
 
 /// Timed calls of one round at most.
 const CALLS: usize = 50_000;
+/// A contender that has taken so long in a cell takes no more rounds in it.
+const CELL: Duration = Duration::from_secs(2);
 /// Of a sparse cell.
 const GAP: Duration = Duration::from_millis(1);
 
@@ -60,6 +65,10 @@ impl Plan {
         let pairs = self.sizes.iter().flat_map(|s| self.in_flight.iter().map(|n| (*s, *n)));
         let mut cells: Vec<Cell> = pairs.map(|(size, n)| Cell::echo(size, n)).collect();
         cells.push(Cell::echo(64, 1).every(GAP));
+        for kind in [Kind::Next, Kind::Getters] {
+            let session = Cell { kind, ..Cell::echo(8, 1) };
+            cells.extend([session, session.every(GAP)]);
+        }
         cells
     }
 }
@@ -83,14 +92,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             continue;
         }
         // The one the others are held against takes part whatever was asked for.
-        if here.iter().all(|c| c.role != Role::Lane) {
-            here.extend(contender::ALL.iter().filter(|c| c.role == Role::Lane && c.has(&cell)));
+        if !here.iter().any(|c| c.is_limit()) {
+            here.extend(contender::ALL.iter().filter(|c| c.is_limit() && c.has(&cell)));
             here.rotate_right(1);
         }
         let done = field.run(cell, &here, &plan)?;
         report::table(&done);
         rows.extend(done);
     }
+    drop(field);
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let gateways = gateway::run(&cpus, plan.rounds, plan.gateway, wanted)?;
+    report::rates(&gateways);
+    rows.extend(gateways);
     if rows.is_empty() {
         return Err(format!("no case contains {:?}", args.only.as_deref().unwrap_or_default()));
     }
@@ -111,6 +125,8 @@ struct Line {
     medians: Vec<u64>,
     calls: u64,
     cpu: Duration,
+    /// Since its first round began in this cell, its own rounds alone.
+    spent: Duration,
     refused: Option<String>,
 }
 
@@ -123,11 +139,13 @@ impl Field {
             for at in 0..here.len() {
                 // Each turn begins with another one: nobody always comes after the same.
                 let at = (at + turn) % here.len();
-                if lines[at].refused.is_none() {
+                if lines[at].refused.is_none() && lines[at].spent < CELL {
                     let name = here[at].name;
                     let child = self.client(here[at])?;
+                    let start = Instant::now();
                     round_of(child, &round, &mut lines[at])
                         .map_err(|e| format!("{name}/{cell}: {e}"))?;
+                    lines[at].spent += start.elapsed();
                 }
             }
         }
@@ -137,7 +155,7 @@ impl Field {
             line.warn_of_a_move(contender.name, &cell);
             line.samples.sort_unstable();
             let row = Row::of(contender, &cell, &line.samples, line.refused);
-            if contender.role == Role::Lane {
+            if contender.is_limit() {
                 limit = row.p50();
             }
             rows.push(row.against(limit).costing(line.cpu, line.calls));

@@ -64,7 +64,7 @@ impl Taker {
         let took = ticket.at.elapsed();
         self.open -= 1;
         if ticket.number > self.warm_up {
-            self.samples.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            self.samples.push(ns(took));
         }
     }
 
@@ -81,6 +81,12 @@ impl Taker {
         self.open == 0 && self.is_enough()
     }
 
+    /// Takes a sample that is the mean of `calls` calls of the contender's own.
+    pub(crate) fn mean(&mut self, took: Duration, calls: u32) {
+        self.begun += u64::from(calls);
+        self.samples.push(ns(took / calls));
+    }
+
     /// Calls begun, the untimed ones too.
     pub(crate) fn calls(&self) -> u64 {
         self.begun
@@ -90,4 +96,8 @@ impl Taker {
         self.begun >= self.warm_up + self.round.calls as u64
             || self.since.is_some_and(|since| since.elapsed() >= self.round.time)
     }
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

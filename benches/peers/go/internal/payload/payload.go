@@ -37,3 +37,12 @@ func CheckAnswer(p []byte, size int, number uint64) error {
 	}
 	return nil
 }
+
+// Size reads the length of a payload, as it stands before one in 8 bytes.
+func Size(prefix []byte) (int, error) {
+	size := binary.LittleEndian.Uint64(prefix)
+	if size > Max {
+		return 0, fmt.Errorf("a message of %d bytes", size)
+	}
+	return int(size), nil
+}
