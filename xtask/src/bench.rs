@@ -61,9 +61,13 @@ fn ours(root: &Path, name: &str, rest: &[String]) -> Result<()> {
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "-p", "nylon-benches", "-p", "nylon-host", "--bins"]);
     process::show(build.current_dir(root))?;
-    let bin = target(root).join("release");
-    let mut bench = Command::new(bin.join("nylon-benches"));
-    bench.arg(name).args(rest).env("NYLON_BIN", bin.join("nylon"));
+    bench(root, name, &target(root).join("release/nylon-benches"), rest)
+}
+
+/// Runs `program`; the rows of a whole run are kept.
+fn bench(root: &Path, name: &str, program: &Path, rest: &[String]) -> Result<()> {
+    let mut bench = Command::new(program);
+    bench.arg(name).args(rest).env("NYLON_BIN", target(root).join("release/nylon"));
     let part = ["--json", "--quick", "--only"];
     if !rest.iter().any(|arg| part.iter().any(|p| arg.starts_with(p))) {
         let kept = target(root).join("bench");
@@ -74,8 +78,14 @@ fn ours(root: &Path, name: &str, rest: &[String]) -> Result<()> {
 }
 
 /// The bench `peers` is the program of the workspace benches/peers.
-fn peers(root: &Path, _rest: &[String]) -> Result<()> {
-    Err(format!("{} is not there", root.join("benches/peers").display()))
+fn peers(root: &Path, rest: &[String]) -> Result<()> {
+    tool::go(root)?;
+    let into = std::path::absolute(target(root)).map_err(|e| e.to_string())?;
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release", "--locked", "--workspace", "--target-dir"]);
+    build.arg(into.join("peers")).current_dir(root.join("benches/peers"));
+    process::show(&mut build)?;
+    bench(root, "peers", &into.join("peers/release/nylon-peers"), rest)
 }
 
 /// Runs benches/plot.py with the packages it names, in an environment of its own below the target folder.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,7 @@ const (
 )
 
 // echo serves lane 0 until standard input ends.
-func echo(futex bool) error {
+func echo(futex bool, answer *sink) error {
 	host, err := shm.Map(fdHost, shm.DefaultGeometry(), false)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func echo(futex bool) error {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // the leader has one to itself, as in sdk.Serve
 	lane.New(lane.Config{
 		Host: host.Lane(0), Own: own.Lane(0), SpinNs: host.U32(wire.HeaderSpinNsPeer),
-		HostBell: hostBell.Ring, Parker: parker, Space: lane.Futex{}, Pool: &lane.Pool{}, Sink: sink{},
+		HostBell: hostBell.Ring, Parker: parker, Space: lane.Futex{}, Pool: &lane.Pool{}, Sink: answer,
 		Fault: func(err error) { fail(err.Error()) },
 	}).Start()
 	fmt.Println("ready")
@@ -59,12 +60,26 @@ func echo(futex bool) error {
 	return err
 }
 
-// sink answers on the leader, with nothing in between but a look at the payload.
-type sink struct{}
+// sink answers on the leader, with nothing in between but a look at the payload: at the numbers at its ends, or at all
+// of it.
+type sink struct {
+	checked bool
+	body    [wire.LimitData]byte // where every payload is copied to, as it is sent before the next comes
+}
+
+// Place implements lane.Placer.
+func (s *sink) Place(f *lane.Frame) []byte { return s.body[:f.Len] }
+
+// sevens is what a payload of a peer is made of, after the number in its first 8 bytes.
+var sevens = bytes.Repeat([]byte{7}, wire.LimitData)
 
 // Frame implements lane.Sink.
-func (sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
-	if _, same := number(f.Payload); !same {
+func (s *sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
+	if s.checked {
+		if n := len(f.Payload); n < 8 || !bytes.Equal(f.Payload[8:], sevens[8:n]) {
+			fail(fmt.Sprintf("%d bytes are not what was sent", n))
+		}
+	} else if _, same := number(f.Payload); !same {
 		fail("a payload with two numbers")
 	}
 	var reply lane.Frame

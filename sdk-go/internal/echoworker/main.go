@@ -2,7 +2,7 @@
 
 // Command echoworker is the other end of the benches (benches/README.md). Started by a host it is an ordinary plugin; as
 // `echoworker lane futex|eventfd` it answers every frame of one lane with the same payload and, when it may not spin,
-// sleeps on that.
+// sleeps on that. A third word, `checked`, has it look at every byte, as the peers of the lane do.
 package main
 
 import (
@@ -17,8 +17,9 @@ import (
 
 func main() {
 	note()
-	if len(os.Args) == 3 && os.Args[1] == "lane" {
-		if err := echo(os.Args[2] == "futex"); err != nil {
+	if len(os.Args) >= 3 && os.Args[1] == "lane" {
+		s := &sink{checked: len(os.Args) > 3 && os.Args[3] == "checked"}
+		if err := echo(os.Args[2] == "futex", s); err != nil {
 			fmt.Fprintln(os.Stderr, "echoworker:", err)
 			os.Exit(1)
 		}

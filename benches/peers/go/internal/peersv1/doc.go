@@ -1,0 +1,2 @@
+// Package peersv1 is generated from proto/peers.proto; README.md says how.
+package peersv1
