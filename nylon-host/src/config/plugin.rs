@@ -10,6 +10,7 @@ use super::source::Location;
 use super::yaml::{Node, Value};
 use crate::error::StartError;
 use crate::lane::WaitPolicy;
+use crate::supervisor::LANES_MAX;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ pub struct Plugin {
     pub workers: usize,
     /// How they and the gateway wait for each other.
     pub wake: WaitPolicy,
+    /// Lanes of each process, 1 ..= 8; 0 leaves it to the host.
+    pub lanes: u32,
     /// What `initialize` receives; nothing when the key is absent.
     pub config: Option<serde_json::Value>,
     /// Deadlines and failure policies, before a middleware item changes them.
@@ -70,6 +73,7 @@ impl Plugin {
         let args = fields.texts("args", report);
         let env = env(&mut fields, report);
         let workers = fields.integer("workers", 1..=1024, report).unwrap_or(1);
+        let lanes = fields.integer("lanes", 1..=u64::from(LANES_MAX), report).unwrap_or(0);
         let wakes = [
             ("latency", WaitPolicy::Latency),
             ("balanced", WaitPolicy::Balanced),
@@ -77,7 +81,7 @@ impl Plugin {
         ];
         let wake = fields.choice("wake", &wakes, report);
         if kind.as_ref().is_some_and(|kind| kind.value != PluginKind::Process) {
-            for key in ["args", "env", "workers", "wake"] {
+            for key in ["args", "env", "workers", "lanes", "wake"] {
                 if let Some(at) = fields.place(key) {
                     report.warning(at, format!("`{key}` only has an effect with `type: process`"));
                 }
@@ -99,6 +103,7 @@ impl Plugin {
                 args: args.into_iter().map(|arg| arg.value).collect(),
                 env,
                 workers: usize::try_from(workers).unwrap_or(1),
+                lanes: u32::try_from(lanes).unwrap_or(0),
                 wake: wake.map_or(WaitPolicy::default(), |wake| wake.value),
                 config,
                 policies,

@@ -153,7 +153,7 @@ impl Exchange {
         let name = &*step.plugin.spec.name;
         let mut pinned = self.slots.iter().filter_map(|slot| slot.lane.as_ref());
         // One whose worker is gone pins nothing.
-        let pinned = pinned.find(|l| &*l.identity.plugin == name && l.fault().is_none());
+        let pinned = pinned.find(|l| &*l.peer.plugin == name && l.peer.fault().is_none());
         pinned.cloned().or_else(|| step.plugin.registry.pick())
     }
 

@@ -76,7 +76,7 @@ impl Exchange {
         let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
         let opens = invocation.opens();
         let holder = if opens { self.record_holder(step.slot, invocation.lane()) } else { None };
-        let features = invocation.lane().identity.features;
+        let features = invocation.lane().peer.features;
         let names = Names::agreed(features);
         let keeps = features & wire::FEATURE_RESPONSE_KEPT != 0;
         let last = self.slots[step.slot].head.take();
@@ -153,7 +153,7 @@ impl Handler {
         exchange: &mut Exchange,
         names: &HeaderNames,
     ) -> Result<Outcome, Failure> {
-        let minor = self.invocation.lane().identity.minor;
+        let minor = self.invocation.lane().peer.minor;
         loop {
             match self.next(exchange).await? {
                 Event::Done(verdict, commit) => {

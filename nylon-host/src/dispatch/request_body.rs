@@ -134,7 +134,7 @@ impl Filter {
         if !session.wants(phase) {
             return Ok(None);
         }
-        let minor = session.lane().identity.minor;
+        let minor = session.lane().peer.minor;
         let session = Held::Shared(session);
         let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
         invocation.send(false, |record| {

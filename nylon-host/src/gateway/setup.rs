@@ -209,6 +209,7 @@ fn spec(plugin: &Plugin, constants: &Constants) -> PluginSpec {
         workers: u32::try_from(plugin.workers).unwrap_or(u32::MAX),
         config: plugin.config.as_ref().map(|c| c.to_string().into_bytes()).unwrap_or_default(),
         payloads,
+        lanes: plugin.lanes,
         wait: plugin.wake,
         ..PluginSpec::new(plugin.name.clone(), plugin.file.clone())
     }

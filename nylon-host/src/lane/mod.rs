@@ -8,6 +8,7 @@ mod flood;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod peer;
 mod polling;
 mod reactor;
 mod registry;
@@ -18,17 +19,17 @@ mod writer;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
-use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 pub(crate) use gate::{Cpus, Gate};
 pub use gate::{SpinDecision, SpinReason, WaitPolicy};
+pub(crate) use peer::{Fault, Peer};
 pub(crate) use registry::Registry;
 pub(crate) use table::Inbound;
 
@@ -54,44 +55,10 @@ pub(crate) struct Counters {
     pub rescues: AtomicU64,
 }
 
-/// Why a worker is no longer to be used.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// It broke the protocol.
-    Violation(Violation),
-    /// Its process ended; how.
-    Died(String),
-    /// Too many of its handlers never answered.
-    Stuck(usize),
-    /// It is being stopped by us.
-    Stopped,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Violation(v) => write!(f, "protocol violation: {v}"),
-            Self::Died(how) => f.write_str(how),
-            Self::Stuck(n) => write!(f, "{n} handlers never answered"),
-            Self::Stopped => f.write_str("stopped"),
-        }
-    }
-}
-
-/// What the supervisor knows about a worker when it hands its lane over.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) plugin: Arc<str>,
-    pub(crate) entries: FxHashMap<String, u16>,
-    pub(crate) minor: u16,
-    /// What it agreed to, `wire::FEATURE_*` bits.
-    pub(crate) features: u64,
-}
-
 /// The host's end of a lane to a ready worker.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub(crate) identity: Identity,
+    pub(crate) peer: Arc<Peer>,
     pub(crate) counters: Counters,
     /// Invocations without their final frame.
     flying: AtomicUsize,
@@ -113,8 +80,6 @@ pub(crate) struct Lane {
     nudge: Notify,
     watching: AtomicBool,
     watch_nudge: Notify,
-    fault: OnceLock<Fault>,
-    faulted: Notify,
 }
 
 /// The host's reading end, with the place where payloads go.
@@ -126,6 +91,19 @@ struct Up {
 
 /// Bytes one worker may have staged at a time, over all its handlers.
 const STAGED_MAX: u64 = 128 * 1024 * 1024;
+/// What a lane is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// N of either ring.
+    pub(crate) slots: u32,
+    /// Bytes of DATA in flight per invocation and direction.
+    pub(crate) window: u32,
+    /// Its number among the lanes of its worker, `0 .. lanes`.
+    pub(crate) index: u32,
+    /// How many lanes the worker has, at least 1.
+    pub(crate) lanes: u32,
+}
+
 /// Callers that may wait for a credit at the same time; more are refused at once.
 const WAITING_MAX: u64 = 256;
 /// The longest wait for a credit.
@@ -133,23 +111,25 @@ const CREDIT_WAIT: Duration = Duration::from_secs(1);
 
 impl Lane {
     /// A lane whose reactor runs from now on as a task of the current runtime, until the worker is gone.
+    ///
+    /// `host_bell` is a descriptor of its own of the eventfd that the worker rings for all its lanes.
     pub(crate) fn open(
-        identity: Identity,
+        peer: Arc<Peer>,
         end: HostEnd,
         host_bell: OwnedFd,
-        slots: u32,
-        window: u32,
+        shape: Shape,
         gate: Gate,
     ) -> std::io::Result<Arc<Self>> {
+        let Shape { slots, window, .. } = shape;
         let credits = slots / 2;
         let lane = Arc::new(Self {
-            identity,
+            peer,
             counters: Counters::default(),
             flying: AtomicUsize::new(0),
             freed: Notify::new(),
             staged: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
-            table: Mutex::new(Table::new(credits, window)),
+            table: Mutex::new(Table::new(&shape)),
             writer: Mutex::new(Writer::new(end.down, backlog_max(credits, window))),
             slots,
             up: Mutex::new(Up { ring: end.up, buffer: Buffer::default() }),
@@ -159,8 +139,6 @@ impl Lane {
             nudge: Notify::new(),
             watching: AtomicBool::new(false),
             watch_nudge: Notify::new(),
-            fault: OnceLock::new(),
-            faulted: Notify::new(),
         });
         reactor::start(&lane, host_bell)?;
         Ok(lane)
@@ -209,7 +187,7 @@ impl Lane {
                 // Registered before the look, so that an end in between is not missed.
                 let mut freed = std::pin::pin!(self.freed.notified());
                 freed.as_mut().enable();
-                if self.fault.get().is_some() {
+                if self.peer.fault().is_some() {
                     return Err(self.failure());
                 }
                 if let Some(begun) = self.table().begin(sid, phase) {
@@ -233,7 +211,7 @@ impl Lane {
             self.freed.notify_one();
         }
         if let Some(n) = stuck {
-            self.report(Fault::Stuck(n));
+            self.peer.report(Fault::Stuck(n));
         }
     }
 
@@ -266,7 +244,7 @@ impl Lane {
                 self.watch();
                 self.owed.notify_one();
             }
-            Err(v) => self.report(Fault::Violation(v)),
+            Err(v) => self.peer.report(Fault::Violation(v)),
         }
     }
 
@@ -320,7 +298,7 @@ impl Lane {
             return Poll::Ready(Ok(inbound));
         }
         drop(table);
-        if self.fault.get().is_some() {
+        if self.peer.fault().is_some() {
             return Poll::Ready(Err(self.failure()));
         }
         Poll::Pending
@@ -333,6 +311,7 @@ impl Lane {
         let payload = buffer.take(&frame);
         let bytes = payload.len();
         self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
+        self.peer.frames.fetch_add(1, Ordering::Relaxed);
         if matches!(frame.kind, wire::KIND_PONG | wire::KIND_GOAWAY) {
             self.table().unasked(Instant::now())?;
             return Ok(Some(bytes));
@@ -375,30 +354,9 @@ impl Lane {
         self.waker.stat(index)
     }
 
-    /// Reports that the worker is not to be used any more; the first report counts.
-    pub(crate) fn report(&self, fault: Fault) {
-        let _ = self.fault.set(fault);
-        self.faulted.notify_one();
-    }
-
-    /// What was reported, if anything was.
-    pub(crate) fn fault(&self) -> Option<&Fault> {
-        self.fault.get()
-    }
-
-    /// Waits for a report.
-    pub(crate) async fn faulted(&self) -> Fault {
-        loop {
-            if let Some(fault) = self.fault.get() {
-                return fault.clone();
-            }
-            self.faulted.notified().await;
-        }
-    }
-
-    /// The process is gone: takes what it had published, then fails everything that waits.
-    pub(crate) fn die(&self, how: Fault) {
-        if !matches!(self.fault.get(), Some(Fault::Violation(_))) {
+    /// The process is gone: takes what it had published.
+    pub(crate) fn take_last(&self) {
+        if !matches!(self.peer.fault(), Some(Fault::Violation(_))) {
             let mut up = lock(&self.up);
             // A child it left behind may still write: one ring's worth, not for as long as there is something.
             for _ in 0..self.slots {
@@ -407,7 +365,10 @@ impl Lane {
                 }
             }
         }
-        self.report(how);
+    }
+
+    /// Fails everything that waits; the worker has been reported on.
+    pub(crate) fn die(&self) {
         let wakers = self.table().die();
         wakers.into_iter().for_each(std::task::Waker::wake);
         self.freed.notify_waiters();
@@ -418,7 +379,7 @@ impl Lane {
 
     /// Why calls on this lane fail.
     fn failure(&self) -> Failure {
-        match self.fault.get() {
+        match self.peer.fault() {
             None => Failure::Busy,
             Some(Fault::Stopped) => Failure::NotReady,
             Some(fault) => Failure::Crashed(fault.to_string()),

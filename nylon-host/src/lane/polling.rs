@@ -99,7 +99,7 @@ impl Lane {
                 return false;
             }
             Err(v) => {
-                self.report(Fault::Violation(v));
+                self.peer.report(Fault::Violation(v));
                 return false;
             }
         }
@@ -175,7 +175,7 @@ impl Lane {
     /// Tells both sides; called with the gate locked.
     fn obey(&self, decision: Option<SpinDecision>) {
         let Some(SpinDecision { spin, reason }) = decision else { return };
-        tracing::debug!(plugin = %self.identity.plugin, ?spin, %reason, "spin gate");
+        tracing::debug!(plugin = %self.peer.plugin, ?spin, %reason, "spin gate");
         let spin = u32::try_from(spin.as_nanos()).unwrap_or(u32::MAX);
         let before = self.polling.spin.swap(spin, Ordering::Relaxed);
         if spin != before {
@@ -250,7 +250,7 @@ impl Lane {
         match up.arm() {
             Ok(Armed::Sleep(_)) => self.polling.armed.store(true, Ordering::Relaxed),
             Ok(Armed::Ready) => self.nudge.notify_one(),
-            Err(v) => self.report(Fault::Violation(v)),
+            Err(v) => self.peer.report(Fault::Violation(v)),
         }
         reactor::ring_space(self, up);
     }

@@ -43,16 +43,16 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
     let mut rung = false;
     let mut look = Look::default();
     let mut seen = 0;
-    while lane.fault.get().is_none() {
+    while lane.peer.fault().is_none() {
         let turned = turn(&lane, &mut look);
-        // By whomever: a bell may ring for what a polling caller takes.
-        let taken = lane.counters.frames_up.load(Ordering::Relaxed);
+        // By whomever: a bell may ring for what a polling caller takes, or for another lane.
+        let taken = lane.peer.frames.load(Ordering::Relaxed);
         if std::mem::replace(&mut seen, taken) != taken {
             storm.useful();
         } else if std::mem::take(&mut rung)
             && let Err(v) = storm.useless(Instant::now())
         {
-            return lane.report(Fault::Violation(v));
+            return lane.peer.report(Fault::Violation(v));
         }
         match turned {
             Ok(Turn::More) => tokio::task::yield_now().await,
@@ -63,7 +63,7 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
                             guard.clear_ready();
                             rung = true;
                         }
-                        Err(e) => return lane.report(Fault::Died(format!("host bell: {e}"))),
+                        Err(e) => return lane.peer.report(Fault::Died(format!("host bell: {e}"))),
                     },
                     () = lane.nudge.notified() => {}
                     () = rest.over() => {}
@@ -73,7 +73,7 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
                     let _ = nylon_shm::doorbell::drain(bell.get_ref());
                 }
             }
-            Err(v) => return lane.report(Fault::Violation(v)),
+            Err(v) => return lane.peer.report(Fault::Violation(v)),
         }
     }
 }
@@ -81,7 +81,7 @@ async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
 /// Rings the worker once for all that a turn of the runtime has sent it: after this task was woken, tasks that are
 /// ready run first.
 async fn ring(lane: Arc<Lane>) {
-    while lane.fault.get().is_none() {
+    while lane.peer.fault().is_none() {
         lane.owed.notified().await;
         tokio::task::yield_now().await;
         lock(&lane.writer).ring(&lane.waker);
@@ -160,7 +160,7 @@ pub(super) fn ring_space(lane: &Lane, up: &mut nylon_shm::Consumer<nylon_shm::Ma
 async fn watch(lane: Arc<Lane>) {
     let mut seen = 0;
     let mut pause = STALL;
-    while lane.fault.get().is_none() {
+    while lane.peer.fault().is_none() {
         let sent = lane.frames_down();
         let taken = lane.waker.taken();
         if taken >= sent {

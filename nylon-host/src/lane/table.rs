@@ -12,6 +12,7 @@ use nylon_protocol::check::{self, Issued, Verdict, Window};
 use nylon_protocol::{Frame, Token, Violation, wire};
 use rustc_hash::FxHashSet;
 
+use super::Shape;
 use super::flood::Flood;
 
 /// A frame that came up, with its payload.
@@ -83,6 +84,9 @@ pub(crate) struct Table {
     free: Vec<u32>,
     sids: FxHashSet<u32>,
     last_sid: u32,
+    /// The first session id of this lane and the distance to the next: no other lane of the worker has the same.
+    first_sid: u32,
+    sid_step: u32,
     window: u32,
     /// Cancelled invocations whose one final frame is still to come.
     unanswered: Vec<Token>,
@@ -110,12 +114,15 @@ const INBOX_BYTES: usize = 4 * wire::LIMIT_RECORD;
 const JOIN_UP_TO: usize = 64 * 1024;
 
 impl Table {
-    pub(crate) fn new(credits: u32, window: u32) -> Self {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        let (credits, window) = (shape.slots / 2, shape.window);
         Self {
             slots: (0..credits).map(|_| Slot::new(NEVER, window)).collect(),
             free: (0..credits).rev().collect(),
             sids: FxHashSet::default(),
             last_sid: 0,
+            first_sid: shape.index + 1,
+            sid_step: shape.lanes,
             window,
             unanswered: Vec::new(),
             flood: Flood::new("frames nobody asked for"),
@@ -128,8 +135,9 @@ impl Table {
     /// A session id no open session of this lane has, `1 ..= i32::MAX`.
     fn open_session(&mut self) -> u32 {
         loop {
-            self.last_sid =
-                if self.last_sid >= i32::MAX.unsigned_abs() { 1 } else { self.last_sid + 1 };
+            let next = self.last_sid + self.sid_step;
+            let wraps = self.last_sid == 0 || next > i32::MAX.unsigned_abs();
+            self.last_sid = if wraps { self.first_sid } else { next };
             if self.sids.insert(self.last_sid) {
                 return self.last_sid;
             }

@@ -7,7 +7,7 @@ use super::*;
 const WINDOW: u32 = 256 * 1024;
 
 fn table() -> Table {
-    Table::new(8, WINDOW)
+    Table::new(&Shape { slots: 16, window: WINDOW, index: 0, lanes: 1 })
 }
 
 fn open(table: &mut Table) -> (Token, u32) {
@@ -254,6 +254,27 @@ fn session_ids_wrap_and_skip_live_ones() {
     table.last_sid = i32::MAX.unsigned_abs();
     assert_eq!(table.open_session(), 1);
     assert_eq!(table.sessions(), 4);
+}
+
+#[test]
+fn lanes_of_one_worker_have_no_session_id_in_common() {
+    let mut all: Vec<Table> = (0..4)
+        .map(|index| Table::new(&Shape { slots: 16, window: WINDOW, index, lanes: 4 }))
+        .collect();
+    let mut sids: Vec<u32> =
+        all.iter_mut().flat_map(|t| [t.open_session(), t.open_session()]).collect();
+    sids.sort_unstable();
+    assert_eq!(sids, [1, 2, 3, 4, 5, 6, 7, 8]);
+    let mut wrapped: Vec<u32> = all
+        .iter_mut()
+        .map(|table| {
+            table.last_sid = i32::MAX.unsigned_abs() - 1;
+            table.close_session(table.first_sid);
+            table.open_session()
+        })
+        .collect();
+    wrapped.sort_unstable();
+    assert_eq!(wrapped, [1, 2, 3, 4]);
 }
 
 #[test]

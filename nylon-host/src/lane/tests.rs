@@ -18,10 +18,10 @@ fn pair() -> (Arc<Lane>, WorkerEnd) {
     let far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
     let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
     let end = HostEnd::new(&host, 0, true, bells);
-    let identity =
-        Identity { plugin: "p".into(), entries: FxHashMap::default(), minor: 1, features: 0 };
+    let peer = Arc::new(Peer::new("p".into(), &[], 1, 0));
+    let shape = Shape { slots: SLOTS, window: WINDOW, index: 0, lanes: 1 };
     let gate = Gate::new(WaitPolicy::Cpu, Cpus { usable: 2, throttled: 0 });
-    let lane = Lane::open(identity, end, host_bell.into(), SLOTS, WINDOW, gate);
+    let lane = Lane::open(peer, end, host_bell.into(), shape, gate);
     (lane.expect("a reactor"), far)
 }
 
@@ -52,12 +52,12 @@ async fn what_a_worker_does_not_take_has_a_bound() {
     let payload = vec![0; wire::LIMIT_RECORD];
     for n in 0.. {
         lane.send(&Frame::new(wire::KIND_DATA), &payload);
-        if lane.fault.get().is_some() {
+        if lane.peer.fault().is_some() {
             break;
         }
         assert!(n * payload.len() < limit + (2 << 20), "no bound");
     }
-    let fault = lane.faulted().await.to_string();
+    let fault = lane.peer.faulted().await.to_string();
     assert!(fault.contains("frames it does not take"), "{fault}");
 }
 
@@ -79,7 +79,7 @@ async fn a_worker_that_takes_again_gets_all_of_it_in_order() {
         assert_eq!((frame.status, got.len()), (n + 1, payload.len()));
         tokio::task::yield_now().await;
     }
-    assert!(lane.fault.get().is_none());
+    assert!(lane.peer.fault().is_none());
 }
 
 #[tokio::test]
@@ -97,7 +97,9 @@ async fn a_writer_that_outlives_its_worker_does_not_hold_the_host() {
         }
     });
     ready.recv().expect("it writes");
-    lane.die(Fault::Died("killed".into()));
+    lane.take_last();
+    lane.peer.report(Fault::Died("killed".into()));
+    lane.die();
     stop.store(true, Ordering::Relaxed);
     writer.join().expect("no panic");
     let taken = lane.counters.frames_up.load(Ordering::Relaxed);

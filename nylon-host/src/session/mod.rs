@@ -43,7 +43,7 @@ impl Session {
     /// # Errors
     /// [`Failure::UnknownEntry`].
     pub(crate) fn new(lane: Arc<Lane>, entry: &str) -> Result<Self, Failure> {
-        let index = lane.identity.entries.get(entry).copied();
+        let index = lane.peer.entries.get(entry).copied();
         let entry = index.ok_or_else(|| Failure::UnknownEntry(entry.to_owned()))?;
         let (wants, staged_max) = (PhaseSet::ALL, wire::LIMIT_STAGED);
         Ok(Self { lane, entry, sid: 0, opened: false, closed: false, wants, staged_max })
@@ -271,7 +271,7 @@ impl Invocation {
                     return Err(failure);
                 }
                 Action::Violation(violation) => {
-                    self.lane().report(Fault::Violation(violation));
+                    self.lane().peer.report(Fault::Violation(violation));
                     self.cancel(wire::CANCEL_SHUTDOWN);
                     return Err(Failure::Crashed(format!("protocol violation: {violation}")));
                 }

@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::StartError;
-use crate::lane::{Fault, Gate, Identity, Lane, Registry, WaitPolicy};
+use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
 use crate::readiness;
 use handshake::{ControlSocket, Refusal};
 use restart::Backoff;
@@ -51,6 +51,9 @@ pub struct PluginSpec {
     pub env: Vec<(String, String)>,
     /// Worker processes to keep, >= 1.
     pub workers: u32,
+    /// Lanes of each worker, 1 ..= 8: ring pairs that several threads of it serve. 0: one, on more than two CPUs as many
+    /// as there are threads of the runtime or CPUs. With more than one nobody polls, whatever [`Self::wait`] says.
+    pub lanes: u32,
     /// What its initialisers get: JSON text, or empty.
     pub config: Vec<u8>,
     /// Constant payloads, sent once per worker and named by index.
@@ -72,8 +75,22 @@ impl PluginSpec {
             workers: 1,
             config: Vec::new(),
             payloads: Vec::new(),
+            lanes: 0,
             wait: WaitPolicy::Balanced,
             start_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// How many lanes each worker gets.
+    fn lanes_or_default(&self) -> u32 {
+        if self.lanes != 0 {
+            return self.lanes;
+        }
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        match cpus {
+            0..=2 => 1,
+            _ => u32::try_from(cpus.min(threads)).unwrap_or(LANES_MAX).clamp(1, LANES_MAX),
         }
     }
 
@@ -84,6 +101,8 @@ impl PluginSpec {
                 "another plugin has this name"
             } else if spec.workers == 0 {
                 "it needs at least one worker"
+            } else if spec.lanes > LANES_MAX {
+                "a worker has at most 8 lanes"
             } else {
                 return None;
             };
@@ -92,6 +111,8 @@ impl PluginSpec {
     }
 }
 
+/// Most lanes of one worker.
+pub(crate) const LANES_MAX: u32 = 8;
 /// How often the counters of a worker go into the telemetry segment.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// What Hello says of the time a worker may spin under policy `latency`, ns. It only makes the worker sleep on a futex:
@@ -164,7 +185,9 @@ struct Worker {
     ended: AsyncFd<OwnedFd>,
     control: ControlSocket,
     segments: Arc<Segments>,
-    lane: Arc<Lane>,
+    peer: Arc<Peer>,
+    /// At least one.
+    lanes: Vec<Arc<Lane>>,
     /// How many threads it runs at a time, as it says.
     threads: u32,
     /// Ends what forwards its output.
@@ -186,7 +209,7 @@ impl Keeper {
             let lived = match started {
                 Ok(worker) => {
                     // In service before anybody is told: who waits for "ready" sends at once.
-                    self.plugin.registry.add(worker.lane.clone());
+                    worker.lanes.iter().for_each(|lane| self.plugin.registry.add(lane.clone()));
                     board.ready(worker.child.pid);
                     tracing::info!(plugin = %self.plugin.spec.name, pid = worker.child.pid, generation, "ready");
                     if let Some(ready) = ready.take() {
@@ -221,22 +244,26 @@ impl Keeper {
 
     /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
-        let Worker { mut child, ended, control, segments, lane, threads, output: _output } = worker;
+        let Worker { mut child, ended, control, segments, peer, lanes, threads, output: _output } =
+            worker;
         let pid = child.pid;
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let stopped = loop {
             tokio::select! {
                 _ = ended.readable() => break None,
-                fault = lane.faulted() => {
+                fault = peer.faulted() => {
                     tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
                     break None;
                 }
                 _ = self.stop.changed() => break *self.stop.borrow(),
-                _ = shown.tick() => self.plugin.board.show(&lane),
-                () = lane.recount() => lane.cpus(Instant::now(), cpus::count(pid, threads)),
+                _ = shown.tick() => self.plugin.board.show(&lanes),
+                () = lanes[0].recount() => {
+                    let cpus = cpus::count(pid, threads);
+                    lanes.iter().for_each(|lane| lane.cpus(Instant::now(), cpus));
+                }
             }
         };
-        self.plugin.registry.remove(&lane);
+        lanes.iter().for_each(|lane| self.plugin.registry.remove(lane));
         if let Some(grace) = stopped {
             segments.set_state(wire::STATE_DRAINING);
             let millis = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
@@ -247,20 +274,23 @@ impl Keeper {
         child.kill();
         let exit = reap(&mut child, &ended).await;
         segments.set_state(wire::STATE_CLOSED);
-        self.plugin.board.add(&lane);
-        if let Some(Fault::Violation(what)) = lane.fault() {
+        self.plugin.board.add(&lanes);
+        if let Some(Fault::Violation(what)) = peer.fault() {
             self.plugin.board.violation(what);
         }
+        // What it had published counts, on every lane, before the first call fails.
+        lanes.iter().for_each(|lane| lane.take_last());
         if stopped.is_some() {
-            lane.die(Fault::Stopped);
+            peer.report(Fault::Stopped);
             self.plugin.board.stopped();
-            return true;
+        } else {
+            let how = exit.map_or_else(|e| e.to_string(), |e| e.to_string());
+            tracing::warn!(plugin = %self.plugin.spec.name, pid, %how, "worker ended");
+            self.plugin.board.crashed(&how);
+            peer.report(Fault::Died(how));
         }
-        let how = exit.map_or_else(|e| e.to_string(), |e| e.to_string());
-        tracing::warn!(plugin = %self.plugin.spec.name, pid, %how, "worker ended");
-        self.plugin.board.crashed(&how);
-        lane.die(Fault::Died(how));
-        false
+        lanes.iter().for_each(|lane| lane.die());
+        stopped.is_some()
     }
 }
 
@@ -281,7 +311,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let epoch =
         u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8])) | 1;
     let features = wire::FEATURE_KNOWN;
-    let geometry = Geometry::default();
+    let geometry = Geometry { lanes: spec.lanes_or_default(), ..Geometry::default() };
     let header = Header { geometry, epoch, abi_minor: wire::ABI_MINOR, features };
     let (segments, fds) =
         Segments::create(header).map_err(|e| host("shared memory")(io::Error::other(e)))?;
@@ -361,16 +391,26 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     segments.set_state(wire::STATE_READY);
     let kind =
         if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
-    let bells =
-        WorkerBells { kind, bell: Bell::from_fd(worker_bell), rescue: Bell::from_fd(rescue_bell) };
-    let end = HostEnd::new(&segments, 0, ok.features & wire::FEATURE_HOST_CALLS != 0, bells);
-    let entries = ok.entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
     plugin.board.introduced(&ok.sdk, &ok.entries);
-    let identity = Identity { plugin: name, entries, minor, features: ok.features };
-    let gate = Gate::new(spec.wait, cpus::count(pid, ok.cpus));
-    let lane = Lane::open(identity, end, host_bell, geometry.slots, hello.window, gate)
-        .map_err(host("lane"))?;
-    Ok(Worker { child, ended, control, segments, lane, threads: ok.cpus, output })
+    let peer = Arc::new(Peer::new(name, &ok.entries, minor, ok.features));
+    let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
+    let open = |index| {
+        // Each lane has descriptors of its own: an edge of a bell reaches all of them.
+        let bells = WorkerBells {
+            kind,
+            bell: Bell::from_fd(worker_bell.try_clone()?),
+            rescue: Bell::from_fd(rescue_bell.try_clone()?),
+        };
+        let end = HostEnd::new(&segments, index, calls, bells);
+        let Geometry { slots, lanes, .. } = geometry;
+        let shape = Shape { slots, window: hello.window, index, lanes };
+        // The worker has one word for how long it spins: several lanes would have it spin on all of them.
+        let wait = if lanes == 1 { spec.wait } else { WaitPolicy::Cpu };
+        let gate = Gate::new(wait, cpus::count(pid, ok.cpus));
+        Lane::open(peer.clone(), end, host_bell.try_clone()?, shape, gate)
+    };
+    let lanes = (0..geometry.lanes).map(open).collect::<io::Result<_>>().map_err(host("lane"))?;
+    Ok(Worker { child, ended, control, segments, peer, lanes, threads: ok.cpus, output })
 }
 
 fn no_answer(spec: &PluginSpec) -> String {

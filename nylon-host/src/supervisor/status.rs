@@ -62,6 +62,8 @@ pub struct PluginStatus {
     pub handovers: u64,
     /// Times a worker woke up for its lane.
     pub wakes: u64,
+    /// Lanes in service.
+    pub lanes: usize,
     /// Sessions open now.
     pub sessions: usize,
     /// Handlers running now.
@@ -89,6 +91,7 @@ impl Board {
     /// The status with the counters of the lanes in service added.
     pub(crate) fn snapshot(&self, lanes: &[Arc<Lane>]) -> PluginStatus {
         let mut status = self.lock().clone();
+        status.lanes = lanes.len();
         for lane in lanes {
             add_counters(&mut status, lane);
             status.sessions += lane.sessions();
@@ -153,24 +156,27 @@ impl Board {
         self.change(|s| s.state = PluginState::Stopped);
     }
 
-    /// Shows the counters of `lane` in the telemetry segment, added to those of earlier workers.
-    pub(super) fn show(&self, lane: &Lane) {
+    /// Shows the counters of a worker's lanes in the telemetry segment, added to those of earlier workers.
+    pub(super) fn show(&self, lanes: &[Arc<Lane>]) {
         if let Some((telemetry, index)) = &self.telemetry {
-            let (mut row, counters) = (row(&self.lock()), &lane.counters);
-            row.frames_down += lane.frames_down();
-            row.frames_up += counters.frames_up.load(Ordering::Relaxed);
-            row.calls += counters.calls.load(Ordering::Relaxed);
-            row.deadlines += counters.deadlines.load(Ordering::Relaxed);
-            row.late += counters.late.load(Ordering::Relaxed);
-            (row.spin_ns, row.spin_reason) = shown(lane.spin_decision());
+            let mut row = row(&self.lock());
+            for lane in lanes {
+                let counters = &lane.counters;
+                row.frames_down += lane.frames_down();
+                row.frames_up += counters.frames_up.load(Ordering::Relaxed);
+                row.calls += counters.calls.load(Ordering::Relaxed);
+                row.deadlines += counters.deadlines.load(Ordering::Relaxed);
+                row.late += counters.late.load(Ordering::Relaxed);
+                (row.spin_ns, row.spin_reason) = shown(lane.spin_decision());
+            }
             telemetry.store(*index, &row);
         }
     }
 
-    /// Keeps the counters of a lane that goes out of service.
-    pub(super) fn add(&self, lane: &Lane) {
+    /// Keeps the counters of lanes that go out of service.
+    pub(super) fn add(&self, lanes: &[Arc<Lane>]) {
         self.change(|s| {
-            add_counters(s, lane);
+            lanes.iter().for_each(|lane| add_counters(s, lane));
             s.spin = SpinDecision::default();
         });
     }

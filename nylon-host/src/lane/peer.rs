@@ -1,0 +1,77 @@
+//! The worker behind one or several lanes: who it is, and why it is no longer to be used, once it is not.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use nylon_protocol::Violation;
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+/// Why a worker is no longer to be used.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It broke the protocol.
+    Violation(Violation),
+    /// Its process ended; how.
+    Died(String),
+    /// Too many of its handlers never answered.
+    Stuck(usize),
+    /// It is being stopped by us.
+    Stopped,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Violation(v) => write!(f, "protocol violation: {v}"),
+            Self::Died(how) => f.write_str(how),
+            Self::Stuck(n) => write!(f, "{n} handlers never answered"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+/// What all lanes of a worker share.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) plugin: Arc<str>,
+    /// Index of each entry, by name.
+    pub(crate) entries: FxHashMap<String, u16>,
+    pub(crate) minor: u16,
+    /// What it agreed to, `wire::FEATURE_*` bits.
+    pub(crate) features: u64,
+    /// Frames taken from it, on all lanes: they share a bell, so who is woken may find that another was meant.
+    pub(super) frames: AtomicU64,
+    fault: OnceLock<Fault>,
+    faulted: Notify,
+}
+
+impl Peer {
+    /// The worker of `plugin` that agreed on `minor` and `features`; its entries in the order of their indices.
+    pub(crate) fn new(plugin: Arc<str>, entries: &[String], minor: u16, features: u64) -> Self {
+        let entries = entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
+        let (fault, faulted) = (OnceLock::new(), Notify::new());
+        Self { plugin, entries, minor, features, frames: AtomicU64::new(0), fault, faulted }
+    }
+
+    /// Reports that the worker is not to be used any more; the first report counts.
+    pub(crate) fn report(&self, fault: Fault) {
+        let _ = self.fault.set(fault);
+        self.faulted.notify_one();
+    }
+
+    /// What was reported, if anything was.
+    pub(crate) fn fault(&self) -> Option<&Fault> {
+        self.fault.get()
+    }
+
+    /// Waits for a report.
+    pub(crate) async fn faulted(&self) -> Fault {
+        loop {
+            if let Some(fault) = self.fault.get() {
+                return fault.clone();
+            }
+            self.faulted.notified().await;
+        }
+    }
+}
