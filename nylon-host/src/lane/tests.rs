@@ -2,7 +2,7 @@
 
 use nylon_protocol::Geometry;
 use nylon_protocol::segment::Header;
-use nylon_shm::{Bell, Doorbell, Segments, WorkerBells, WorkerEnd};
+use nylon_shm::{Bell, Doorbell, Memory as _, Segments, WorkerBells, WorkerEnd};
 
 use super::*;
 
@@ -43,6 +43,42 @@ async fn who_leaves_while_waiting_for_a_credit_leaves_no_trace() {
     assert_eq!(lane.waiting.load(Ordering::Relaxed), 0);
     lane.end(Token { idx: 0, generation: 1 }, true);
     lane.begin(0, 1, second).await.expect("the credit that came back");
+}
+
+/// How often a worker that went to sleep was rung for `frames` frames of as many invocations, sent in one turn: before its
+/// end, and after it.
+async fn bells(frames: u32) -> (u32, u32) {
+    let (lane, mut far) = pair();
+    assert!(matches!(far.down.arm(), Ok(nylon_shm::Armed::Sleep(_))), "nothing was sent");
+    let rung = |far: &WorkerEnd| far.down.memory().bell().load(Ordering::Acquire);
+    let before = rung(&far);
+    let mut tokens = Vec::new();
+    for _ in 0..frames {
+        tokens.push(lane.begin(0, 1, Duration::from_secs(1)).await.expect("a credit"));
+    }
+    for (token, sid) in tokens {
+        lane.send(&Frame::of(wire::KIND_CALL, token, sid, 1), b"step");
+    }
+    let during = rung(&far) - before;
+    // The end of the turn, and some more for good measure.
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    (during, rung(&far) - before)
+}
+
+#[tokio::test]
+async fn a_sleeping_worker_is_rung_once_for_a_batch() {
+    assert_eq!(bells(1).await, (1, 1), "nobody else sends");
+    let mut batched = 0;
+    for _ in 0..100 {
+        let (during, after) = bells(2).await;
+        assert_eq!(after, 1);
+        batched += 1 - during;
+    }
+    // Now and then this thread is held up for longer than a frame may wait.
+    assert!(batched > 0, "rung for each frame");
+    assert_eq!(bells(100).await, (1, 1), "more than a batch");
 }
 
 #[tokio::test]
