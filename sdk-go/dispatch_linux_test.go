@@ -60,8 +60,11 @@ var doorbells = []struct {
 
 // dispatchers are the worker processes that dispatch must get right: one processor, and a busy garbage collector.
 func dispatchers(t *testing.T, run func(t *testing.T, p *testhost.Process, entry func(string) uint16, out *bytes.Buffer)) {
-	for _, bell := range doorbells {
-		for _, env := range []string{"GOMAXPROCS=1", "GOGC=1"} {
+	for i, bell := range doorbells {
+		for j, env := range []string{"GOMAXPROCS=1", "GOGC=1"} {
+			if testing.Short() && i != j { // each once under the race detector, which is slow
+				continue
+			}
 			t.Run(bell.name+", "+env, func(t *testing.T) {
 				watchdog(t)
 				name, value, _ := strings.Cut(env, "=")
