@@ -43,11 +43,6 @@ impl<'o> StepWriter<'o> {
         self.section_with(wire::SECTION_REQUEST, |out| write_request(out, fields, names))
     }
 
-    /// The request, from a record written before.
-    pub fn request_record(&mut self, record: &[u8]) -> &mut Self {
-        self.section(wire::SECTION_REQUEST, 0, record)
-    }
-
     /// The open session of this worker that holds the request.
     pub fn request_of(&mut self, sid: u32) -> &mut Self {
         self.section(wire::SECTION_REQUEST_OF, 0, &sid.to_le_bytes())
