@@ -86,7 +86,7 @@ impl Segments {
         let bytes = usize::try_from(len).map_err(|_| Violation::Header("seg_len"))?;
         let host = Mapping::new(&fds.host, bytes, Access::ReadOnly).map_err(os("map H"))?;
         let worker = Mapping::new(&fds.worker, bytes, Access::ReadWrite).map_err(os("map P"))?;
-        let header = Header::decode(&host.read_array(0))?;
+        let header = Header::decode(&page_of(&host))?;
         if header.geometry != expected.geometry {
             return Err(Violation::Header("geometry").into());
         }
@@ -102,7 +102,7 @@ impl Segments {
     /// # Errors
     /// The field that differs.
     pub fn check_worker_header(&self) -> Result<(), Violation> {
-        let theirs = Header::decode(&self.worker.read_array(0))?;
+        let theirs = Header::decode(&page_of(&self.worker))?;
         if theirs.geometry != self.header.geometry {
             return Err(Violation::Header("geometry"));
         }
@@ -264,24 +264,26 @@ impl Memory for MappedRing {
         self.consumer().u32(self.lane + wire::LANE_SPACE_BELL)
     }
 
-    fn put_frame(&self, index: u32, frame: &Frame) {
-        let used = if frame.has(wire::FLAG_INLINE) && frame.len as usize > wire::SIZE_INLINE_HEAD {
-            wire::SIZE_SLOT
+    fn put_frame(&self, index: u32, frame: &Frame, inline: &[u8]) {
+        let used = if inline.len() > wire::SIZE_INLINE_HEAD {
+            wire::SIZE_INLINE
         } else {
-            wire::SIZE_LINE
+            wire::SIZE_INLINE_HEAD
         };
-        let bytes = &bytemuck::bytes_of(frame)[wire::SLOT_KIND..used];
-        self.producer().write(self.slot(index) + wire::SLOT_KIND, bytes);
+        let (memory, at) = (self.producer(), self.slot(index));
+        let [publish, words @ ..] = frame.to_words();
+        memory.u32(at + wire::SLOT_KIND).store((publish >> 32) as u32, Ordering::Relaxed);
+        memory.write_words(at + wire::SLOT_SID, &words);
+        memory.write_padded(at + wire::SLOT_INLINE, inline, used);
     }
 
     fn get_frame(&self, index: u32) -> Frame {
-        let line: [u8; wire::SIZE_LINE] = self.producer().read_array(self.slot(index));
-        let mut frame = Frame::new(0);
-        bytemuck::bytes_of_mut(&mut frame)[..wire::SIZE_LINE].copy_from_slice(&line);
-        if frame.has(wire::FLAG_INLINE) && frame.len as usize > wire::SIZE_INLINE_HEAD {
-            frame.tail = self.producer().read_array(self.slot(index) + wire::SLOT_TAIL);
-        }
-        frame
+        Frame::from_words(self.producer().read_words(self.slot(index)))
+    }
+
+    fn get_inline(&self, index: u32, len: u32, out: &mut BytesMut) {
+        assert!(len as usize <= wire::SIZE_INLINE);
+        self.producer().read(self.slot(index) + wire::SLOT_INLINE, len as usize, out);
     }
 
     fn put_bytes(&self, at: u64, bytes: &[u8]) {
@@ -299,6 +301,11 @@ impl MappedRing {
     fn arena_at(&self, at: u64) -> usize {
         self.arena_offset + usize::try_from(at).expect("checked against the arena")
     }
+}
+
+/// The header's bytes, each read once.
+fn page_of(segment: &Mapping) -> [u8; 128] {
+    bytemuck::cast(segment.read_words::<16>(0))
 }
 
 fn memfd(name: &CStr, len: u64) -> Result<OwnedFd, SegmentError> {

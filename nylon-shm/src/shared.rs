@@ -109,16 +109,52 @@ impl Mapping {
         }
     }
 
-    /// Copies an array out, reading each byte once.
+    /// Writes `words` at `offset`, one by one: the compiler joins no atomic stores, and a wider copy would wait for what
+    /// may just have been written in pieces.
     ///
     /// # Panics
-    /// If it does not lie inside.
-    pub(crate) fn read_array<const L: usize>(&self, offset: usize) -> [u8; L] {
-        assert!(self.holds(offset, L));
-        let mut out = [0; L];
-        // SAFETY: the source is inside the mapping (asserted), the destination is `out`, `L` bytes long.
-        unsafe { copy_out(self.at(offset).as_ptr(), out.as_mut_ptr(), L) };
-        out
+    /// If they do not fit, `offset` is not 8-aligned, or the mapping is the peer's.
+    pub(crate) fn write_words(&self, offset: usize, words: &[u64]) {
+        assert!(self.access == Access::ReadWrite && offset.is_multiple_of(8));
+        assert!(self.holds(offset, size_of_val(words)));
+        let to: *mut u64 = self.at(offset).as_ptr().cast();
+        for (i, word) in words.iter().enumerate() {
+            // SAFETY: inside a writable mapping and 8-aligned (asserted).
+            unsafe { AtomicU64::from_ptr(to.add(i)).store(*word, Ordering::Relaxed) };
+        }
+    }
+
+    /// Copies `bytes` to `offset` in words of 8, with zeros after them up to `len`, which is whole words.
+    ///
+    /// # Panics
+    /// As [`Self::write_words`], or if there are more than `len` of them.
+    pub(crate) fn write_padded(&self, offset: usize, bytes: &[u8], len: usize) {
+        assert!(self.access == Access::ReadWrite && offset.is_multiple_of(8));
+        assert!(bytes.len() <= len && len.is_multiple_of(8) && self.holds(offset, len));
+        let to: *mut u64 = self.at(offset).as_ptr().cast();
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let tail = std::iter::once(&last).chain(std::iter::repeat(&[0; 8]));
+        for (i, word) in words.iter().chain(tail).take(len / 8).enumerate() {
+            // SAFETY: inside a writable mapping and 8-aligned (asserted).
+            unsafe {
+                AtomicU64::from_ptr(to.add(i)).store(u64::from_ne_bytes(*word), Ordering::Relaxed)
+            };
+        }
+    }
+
+    /// Copies words of 8 bytes from `offset` out, reading each once.
+    ///
+    /// # Panics
+    /// If they do not lie inside, or `offset` is not 8-aligned.
+    pub(crate) fn read_words<const L: usize>(&self, offset: usize) -> [u64; L] {
+        assert!(offset.is_multiple_of(8) && self.holds(offset, L * 8));
+        let from: *mut u64 = self.at(offset).as_ptr().cast();
+        std::array::from_fn(|i| {
+            // SAFETY: inside the mapping and 8-aligned (asserted).
+            unsafe { AtomicU64::from_ptr(from.add(i)).load(Ordering::Relaxed) }
+        })
     }
 
     fn holds(&self, offset: usize, len: usize) -> bool {

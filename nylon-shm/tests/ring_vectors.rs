@@ -135,12 +135,11 @@ fn writer(vector: &Value) -> Side {
     }
 }
 
-/// The frame of `value`; what is not there is 0, and `inline` sets the bytes only.
+/// The frame of `value`; what is not there is 0. Its payload the operation says as well.
 fn frame(value: &Value) -> Frame {
     let field = |name| value.get(name).map_or(0, number::<u32>);
-    let mut frame = Frame::new(number(&value["kind"]));
-    frame.set_inline(&value.get("inline").map(string).unwrap_or_default());
     Frame {
+        kind: number(&value["kind"]),
         seq: field("seq"),
         phase: value.get("phase").map_or(0, number),
         flags: value.get("flags").map_or(0, number),
@@ -151,7 +150,6 @@ fn frame(value: &Value) -> Frame {
         arena_pos: value.get("arena_pos").map_or(0, number),
         len: field("len"),
         status: field("status"),
-        ..frame
     }
 }
 

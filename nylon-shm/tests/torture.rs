@@ -88,11 +88,14 @@ impl Memory for Slow {
     fn space_bell(&self) -> &AtomicU32 {
         self.delay().space_bell()
     }
-    fn put_frame(&self, index: u32, frame: &Frame) {
-        self.delay().put_frame(index, frame);
+    fn put_frame(&self, index: u32, frame: &Frame, inline: &[u8]) {
+        self.delay().put_frame(index, frame, inline);
     }
     fn get_frame(&self, index: u32) -> Frame {
         self.delay().get_frame(index)
+    }
+    fn get_inline(&self, index: u32, len: u32, out: &mut BytesMut) {
+        self.delay().get_inline(index, len, out);
     }
     fn put_bytes(&self, at: u64, bytes: &[u8]) {
         self.delay().put_bytes(at, bytes);

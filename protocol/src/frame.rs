@@ -1,4 +1,4 @@
-//! One slot of a ring: the fixed-layout frame, 128 bytes (SPEC.md 3).
+//! One slot of a ring, 128 bytes: the fixed-layout frame, and a payload that fits beside it (SPEC.md 3).
 
 use core::mem::{offset_of, size_of};
 
@@ -6,10 +6,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::wire;
 
-/// A frame as it stands in a slot: the frame line (64 B) and the tail line (64 B).
+/// A frame as its slot begins, 40 bytes. An inline payload stands behind it, see [`Slot`].
 ///
 /// A `Frame` is always a private copy; the ring writes and reads the shared one.
-#[repr(C, align(64))]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Frame {
     /// Publish word, `low32(pos) + 1`; written last, by the ring.
@@ -34,14 +34,22 @@ pub struct Frame {
     pub len: u32,
     /// Meaning by kind: budget in ms, wanted phases, call number, reason or nonce.
     pub status: u32,
-    /// First 24 bytes of an inline payload.
-    pub inline: [u8; wire::SIZE_INLINE_HEAD],
-    /// The other 64 bytes of an inline payload.
-    pub tail: [u8; 64],
+}
+
+/// A whole slot of a ring, 128 bytes: the frame line (64 B) and the tail line (64 B).
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Slot {
+    /// What every slot has.
+    pub frame: Frame,
+    /// The inline payload, and zeros after it. The first 24 bytes are in the frame line.
+    pub inline: [u8; wire::SIZE_INLINE],
 }
 
 const _: () = {
-    assert!(size_of::<Frame>() == wire::SIZE_SLOT);
+    assert!(size_of::<Slot>() == wire::SIZE_SLOT);
+    assert!(size_of::<Frame>() == wire::SLOT_INLINE);
+    assert!(wire::SLOT_INLINE + wire::SIZE_INLINE_HEAD == wire::SLOT_TAIL);
     assert!(offset_of!(Frame, seq) == wire::SLOT_SEQ);
     assert!(offset_of!(Frame, kind) == wire::SLOT_KIND);
     assert!(offset_of!(Frame, phase) == wire::SLOT_PHASE);
@@ -53,8 +61,7 @@ const _: () = {
     assert!(offset_of!(Frame, arena_pos) == wire::SLOT_ARENA_POS);
     assert!(offset_of!(Frame, len) == wire::SLOT_LEN);
     assert!(offset_of!(Frame, status) == wire::SLOT_STATUS);
-    assert!(offset_of!(Frame, inline) == wire::SLOT_INLINE);
-    assert!(offset_of!(Frame, tail) == wire::SLOT_TAIL);
+    assert!(offset_of!(Slot, inline) == wire::SLOT_INLINE);
 };
 
 /// Names one invocation: a slot of the host's slab and how often it was used (SPEC.md 5.1).
@@ -95,6 +102,41 @@ impl Frame {
         Self { flags: self.flags | flags, ..self }
     }
 
+    /// The frame as it stands in memory, in words. Made of the fields, not read from where they may just have been
+    /// written: a load that is wider than the stores before it waits for them.
+    #[inline]
+    pub fn to_words(&self) -> [u64; wire::SLOT_INLINE / 8] {
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let kind = u32::from(self.kind) | u32::from(self.phase) << 8 | u32::from(self.flags) << 16;
+        [
+            pair(self.seq, kind),
+            pair(self.sid, self.method),
+            pair(self.call_idx, self.call_gen),
+            self.arena_pos,
+            pair(self.len, self.status),
+        ]
+    }
+
+    /// The frame that [`Self::to_words`] gave.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a word is taken apart")]
+    pub fn from_words(words: [u64; wire::SLOT_INLINE / 8]) -> Self {
+        let [publish, session, token, arena_pos, length] = words;
+        Self {
+            seq: publish as u32,
+            kind: (publish >> 32) as u8,
+            phase: (publish >> 40) as u8,
+            flags: (publish >> 48) as u16,
+            sid: session as u32,
+            method: (session >> 32) as u32,
+            call_idx: token as u32,
+            call_gen: (token >> 32) as u32,
+            arena_pos,
+            len: length as u32,
+            status: (length >> 32) as u32,
+        }
+    }
+
     /// The invocation this frame belongs to.
     pub fn token(&self) -> Token {
         Token { idx: self.call_idx, generation: self.call_gen }
@@ -104,32 +146,33 @@ impl Frame {
     pub fn has(&self, flags: u16) -> bool {
         self.flags & flags == flags
     }
+}
 
-    /// Copies `payload` (at most 88 bytes) into the slot itself and sets INLINE.
+impl Slot {
+    /// A slot with `payload`, at most 88 bytes, in itself.
     ///
     /// # Panics
     /// If `payload` is longer than `wire::SIZE_INLINE`.
-    pub fn set_inline(&mut self, payload: &[u8]) {
-        let head = payload.len().min(wire::SIZE_INLINE_HEAD);
-        self.inline[..head].copy_from_slice(&payload[..head]);
-        self.tail[..payload.len() - head].copy_from_slice(&payload[head..]);
-        self.flags |= wire::FLAG_INLINE;
-        self.arena_pos = 0;
+    pub fn inline(frame: Frame, payload: &[u8]) -> Self {
+        let mut inline = [0; wire::SIZE_INLINE];
+        inline[..payload.len()].copy_from_slice(payload);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "at most 88, or the copy above panicked"
         )]
-        {
-            self.len = payload.len() as u32;
-        }
+        let len = payload.len() as u32;
+        Self { frame: Frame { arena_pos: 0, len, ..frame.flags(wire::FLAG_INLINE) }, inline }
     }
 
-    /// The inline payload: what stands in the frame line, then what stands in the tail line. `len` has been checked to
-    /// be at most 88.
-    pub fn inline_parts(&self) -> [&[u8]; 2] {
-        let len = (self.len as usize).min(wire::SIZE_INLINE);
-        let head = len.min(wire::SIZE_INLINE_HEAD);
-        [&self.inline[..head], &self.tail[..len - head]]
+    /// The inline payload, as far as `len`, which is at most 88 in a frame that was checked.
+    pub fn payload(&self) -> &[u8] {
+        &self.inline[..(self.frame.len as usize).min(wire::SIZE_INLINE)]
+    }
+}
+
+impl From<Frame> for Slot {
+    fn from(frame: Frame) -> Self {
+        Self { frame, inline: [0; wire::SIZE_INLINE] }
     }
 }
 

@@ -16,6 +16,6 @@ pub mod segment;
 pub mod violation;
 pub mod wire;
 
-pub use frame::{FfiBuffer, Frame, Token};
+pub use frame::{FfiBuffer, Frame, Slot, Token};
 pub use segment::Geometry;
 pub use violation::Violation;

@@ -14,7 +14,7 @@ use nylon_protocol::check::{
 use nylon_protocol::handshake::Control;
 use nylon_protocol::record::{Fault, Head, Mutation, MutationWriter, Names, Request, Source, Step};
 use nylon_protocol::segment::Header;
-use nylon_protocol::{Frame, Geometry, headers, wire};
+use nylon_protocol::{Frame, Geometry, Slot, headers, wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -124,7 +124,7 @@ fn page(bytes: &[u8]) {
 
 fn frame(bytes: &[u8]) {
     let Some(slot) = bytes.get(..wire::SIZE_SLOT) else { return };
-    let frame: Frame = bytemuck::pod_read_unaligned(slot);
+    let frame = bytemuck::pod_read_unaligned::<Slot>(slot).frame;
     let apos = u64::from_le_bytes(*bytes.last_chunk().expect("longer than 8"));
     for from in [Side::Host, Side::Worker] {
         for apos in [0, apos & !63 & !(1 << 63)] {

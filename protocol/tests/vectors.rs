@@ -11,7 +11,7 @@ use nylon_protocol::check::{
 };
 use nylon_protocol::handshake::Control;
 use nylon_protocol::segment::Header;
-use nylon_protocol::{Frame, Geometry, Violation};
+use nylon_protocol::{Geometry, Slot, Violation};
 use serde_json::{Value, json};
 use support::ring::Ring;
 use support::{FOLDERS, control, hex, image, number, record, root, string, text, versions};
@@ -68,7 +68,7 @@ fn side(vector: &Value, name: &str) -> Side {
     }
 }
 
-fn slot(vector: &Value) -> Frame {
+fn slot(vector: &Value) -> Slot {
     let bytes = image(&vector["slot"]);
     bytemuck::pod_read_unaligned(&bytes)
 }
@@ -83,12 +83,12 @@ fn context(vector: &Value) -> FrameContext {
 
 fn run_frame(vector: &Value) {
     let found = slot(vector);
-    let fields = support::frame(&vector["frame"]);
+    let fields = support::slot(&vector["frame"]);
     assert_eq!(found, fields);
     assert_eq!(json!(hex(bytemuck::bytes_of(&fields))), vector["slot"]);
     let ctx = context(vector);
-    assert_eq!(check_frame(&found, side(vector, "from"), &ctx), Ok(()));
-    assert_eq!(json!(next_apos(&found, &ctx)), vector["next_apos"]);
+    assert_eq!(check_frame(&found.frame, side(vector, "from"), &ctx), Ok(()));
+    assert_eq!(json!(next_apos(&found.frame, &ctx)), vector["next_apos"]);
 }
 
 fn run_ring(vector: &Value) {
@@ -104,7 +104,7 @@ fn run_ring(vector: &Value) {
         match text(&op["op"]) {
             "push" => {
                 let payload = string(&op["payload"]);
-                let done = ring.push(support::frame(&op["frame"]), &payload).unwrap();
+                let done = ring.push(support::slot(&op["frame"]).frame, &payload).unwrap();
                 assert_eq!(text(&op["result"]), if done { "ok" } else { "full" });
             }
             "pop" => match ring.pop().unwrap() {
@@ -118,8 +118,8 @@ fn run_ring(vector: &Value) {
             other => panic!("unknown op {other}"),
         }
     }
-    for (op, (frame, payload)) in popped {
-        assert_eq!(frame, support::frame(&op["frame"]));
+    for (op, (slot, payload)) in popped {
+        assert_eq!(slot, support::slot(&op["frame"]));
         assert_eq!(payload, string(&op["payload"]));
     }
     for (lane, name) in [(&ring.producer, "producer_lane"), (&ring.consumer, "consumer_lane")] {
@@ -196,8 +196,8 @@ fn refusal(vector: &Value) -> Result<Option<Verdict>, Violation> {
     let word = |name: &str| number::<u32>(&vector[name]);
     let open = vector.get("open") == Some(&json!(true));
     match text(&vector["check"]) {
-        "frame" => check_frame(&slot(vector), side(vector, "from"), &context(vector))?,
-        "token" => return check_token(&slot(vector), issued(&vector["issued"])).map(Some),
+        "frame" => check_frame(&slot(vector).frame, side(vector, "from"), &context(vector))?,
+        "token" => return check_token(&slot(vector).frame, issued(&vector["issued"])).map(Some),
         "seq" => drop(check_seq(n("pos"), word("slots"), word("found"))?),
         "head" => drop(check_head(n("pos"), n("released"), word("found"))?),
         "arena_head" => drop(check_arena_head(n("apos"), n("released"), n("found"))?),

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nylon_protocol::record::Op;
-use nylon_protocol::{Frame, check, wire};
+use nylon_protocol::{Frame, Slot, check, wire};
 
 use crate::worker::{Call, Scribble, Worker, log, monotonic_ns, record, record_of};
 
@@ -236,7 +236,8 @@ fn raw(worker: &mut Worker, call: &Call, edit: Edit) -> Outcome {
         frame.arena_pos = keep;
     }
     let at = worker.memory.slot(worker.pos());
-    let bytes = bytemuck::bytes_of(&frame);
+    let slot_of = Slot::from(frame);
+    let bytes = bytemuck::bytes_of(&slot_of);
     worker.memory.write(at + 4, &bytes[4..]);
     mark();
     worker.memory.write(at, &bytes[..4]);
@@ -410,7 +411,8 @@ fn hole_arena(worker: &mut Worker, call: &Call) -> Outcome {
     (frame.len, frame.arena_pos) = (len, pos);
     frame.seq = check::seq_of(worker.pos());
     let slot = worker.memory.slot(worker.pos());
-    let bytes = bytemuck::bytes_of(&frame);
+    let slot_of = Slot::from(frame);
+    let bytes = bytemuck::bytes_of(&slot_of);
     worker.memory.write(slot + 4, &bytes[4..]);
     mark();
     worker.memory.write(slot, &bytes[..4]);

@@ -157,7 +157,7 @@ impl ArenaProducer {
         memory.put_bytes(frame.arena_pos & (memory.arena() - 1), payload);
         let slots = u64::from(memory.slots());
         let index = u32::try_from(self.pos % slots).map_err(|e| e.to_string())?;
-        memory.put_frame(index, &frame);
+        memory.put_frame(index, &frame, &[]);
         // Release: pairs with the Acquire in the consumer's `published`, as the shipped producer's does.
         memory.seq(index).store(check::seq_of(self.pos), Ordering::Release);
         self.pos += 1;

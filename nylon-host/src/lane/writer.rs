@@ -7,9 +7,9 @@ use nylon_protocol::{Frame, Violation, wire};
 use nylon_shm::{MappedRing, Producer, PushError, WorkerWaker};
 
 /// Most frames published before the worker is rung, whatever else the turn brings.
-const BATCH_FRAMES: u32 = 32;
+const BATCH_FRAMES: u32 = 64;
 /// The longest a published frame waits for the end of the turn.
-const BATCH_AGE: Duration = Duration::from_micros(50);
+const BATCH_AGE: Duration = Duration::from_micros(1000);
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,7 +102,7 @@ impl<M: Memory> Consumer<M> {
         check::check_frame(&frame, self.from, &context)?;
         let payload = place(&frame);
         if frame.has(wire::FLAG_INLINE) {
-            frame.inline_parts().into_iter().for_each(|part| payload.extend_from_slice(part));
+            self.ring.get_inline(self.index(), frame.len, payload);
         } else {
             self.ring.get_bytes(frame.arena_pos & (arena - 1), frame.len, payload);
         }

@@ -47,10 +47,13 @@ pub trait Memory {
     fn space_wait(&self) -> &AtomicU32;
     /// Doorbell of a producer out of space.
     fn space_bell(&self) -> &AtomicU32;
-    /// Writes everything of `frame` but its publish word into slot `index`.
-    fn put_frame(&self, index: u32, frame: &Frame);
-    /// Copies slot `index` out.
+    /// Writes `frame`, but for its publish word, and `inline`, at most 88 bytes, into slot `index`; the rest of the lines
+    /// it touches becomes zero.
+    fn put_frame(&self, index: u32, frame: &Frame, inline: &[u8]);
+    /// Copies the frame out of slot `index`.
     fn get_frame(&self, index: u32) -> Frame;
+    /// Appends a copy of the first `len` bytes of slot `index`'s inline payload to `out`, `len <= 88`.
+    fn get_inline(&self, index: u32, len: u32, out: &mut BytesMut);
     /// Writes `bytes` into the arena at `at`, `at + bytes.len() <= A`.
     fn put_bytes(&self, at: u64, bytes: &[u8]);
     /// Appends a copy of `len` arena bytes from `at` to `out`, `at + len <= A`.

@@ -79,29 +79,28 @@ impl<M: Memory> Producer<M> {
 
     /// Publishes `frame` with `payload`; does not ring.
     ///
-    /// The payload goes into the slot when it fits (88 bytes), else into the arena. INLINE, `len`, `arena_pos`, the
-    /// inline bytes and `seq` are filled in here, whatever `frame` says of them, so that a frame that was popped may be
-    /// pushed again. After the last frame of a batch call [`Self::must_ring`].
+    /// The payload goes into the slot when it fits (88 bytes), else into the arena. INLINE, `len`, `arena_pos` and `seq`
+    /// are filled in here, whatever `frame` says of them, so that a frame that was popped may be pushed again. After the last frame of a batch call [`Self::must_ring`].
     ///
     /// # Errors
     /// [`PushError::Full`] leaves the ring as it was.
     pub fn push(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), PushError> {
-        let mut frame = *frame;
-        frame.inline = [0; wire::SIZE_INLINE_HEAD];
-        frame.tail = [0; wire::SIZE_INLINE - wire::SIZE_INLINE_HEAD];
         let len = u32::try_from(payload.len()).map_err(|_| PushError::TooLarge(payload.len()))?;
-        match self.reserve(len)? {
-            None => frame.set_inline(payload),
-            Some((at, next)) => {
-                self.ring.put_bytes(at & (self.ring.arena() - 1), payload);
-                frame.flags &= !wire::FLAG_INLINE;
-                frame.arena_pos = at;
-                frame.len = len;
+        let place = self.reserve(len)?;
+        let index = self.index();
+        match place {
+            None => {
+                let flags = frame.flags | wire::FLAG_INLINE;
+                let frame = Frame { flags, arena_pos: 0, len, ..*frame };
+                self.ring.put_frame(index, &frame, payload);
+            }
+            Some((arena_pos, next)) => {
+                self.ring.put_bytes(arena_pos & (self.ring.arena() - 1), payload);
+                let flags = frame.flags & !wire::FLAG_INLINE;
+                self.ring.put_frame(index, &Frame { flags, arena_pos, len, ..*frame }, &[]);
                 self.apos = next;
             }
         }
-        let index = self.index();
-        self.ring.put_frame(index, &frame);
         // Release: pairs with the Acquire in `Consumer::published` (frame and payload bytes visible).
         self.ring.seq(index).store(check::seq_of(self.pos), Ordering::Release);
         self.pos += 1;

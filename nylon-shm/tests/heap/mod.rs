@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use nylon_protocol::check::Side;
-use nylon_protocol::{Frame, Token, wire};
+use nylon_protocol::{Frame, Slot, Token, wire};
 use nylon_shm::sync::{AtomicU32, AtomicU64};
 use nylon_shm::{Consumer, Memory, Producer};
 
@@ -163,22 +163,25 @@ impl Memory for Heap {
     fn space_bell(&self) -> &AtomicU32 {
         self.consumer.u32(wire::LANE_SPACE_BELL)
     }
-    fn put_frame(&self, index: u32, frame: &Frame) {
-        let tail = frame.has(wire::FLAG_INLINE) && frame.len as usize > wire::SIZE_INLINE_HEAD;
+    fn put_frame(&self, index: u32, frame: &Frame, inline: &[u8]) {
+        let mut slot = Slot::from(*frame);
+        slot.inline[..inline.len()].copy_from_slice(inline);
+        let tail = inline.len() > wire::SIZE_INLINE_HEAD;
         let end = if tail { wire::SIZE_SLOT } else { wire::SIZE_LINE };
-        let bytes = &bytemuck::bytes_of(frame)[wire::SLOT_KIND..end];
+        let bytes = &bytemuck::bytes_of(&slot)[wire::SLOT_KIND..end];
         self.producer.write(self.slot(index) + wire::SLOT_KIND, bytes);
     }
     fn get_frame(&self, index: u32) -> Frame {
         let mut frame = Frame::new(0);
-        let (line, tail) = bytemuck::bytes_of_mut(&mut frame).split_at_mut(wire::SIZE_LINE);
-        self.producer.read(self.slot(index) + wire::SLOT_KIND, &mut line[wire::SLOT_KIND..]);
-        self.producer.read(self.slot(index) + wire::SLOT_TAIL, tail);
-        if !frame.has(wire::FLAG_INLINE) || frame.len as usize <= wire::SIZE_INLINE_HEAD {
-            frame.tail = [0; 64];
-        }
+        let bytes = &mut bytemuck::bytes_of_mut(&mut frame)[wire::SLOT_KIND..];
+        self.producer.read(self.slot(index) + wire::SLOT_KIND, bytes);
         frame.seq = self.seq(index).load(nylon_shm::sync::Ordering::Relaxed);
         frame
+    }
+    fn get_inline(&self, index: u32, len: u32, out: &mut BytesMut) {
+        let start = out.len();
+        out.resize(start + len as usize, 0);
+        self.producer.read(self.slot(index) + wire::SLOT_INLINE, &mut out[start..]);
     }
     fn put_bytes(&self, at: u64, bytes: &[u8]) {
         assert!(at + bytes.len() as u64 <= self.arena);

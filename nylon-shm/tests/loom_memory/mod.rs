@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use nylon_protocol::check::Side;
-use nylon_protocol::{Frame, Token, wire};
+use nylon_protocol::{Frame, Slot, Token, wire};
 use nylon_shm::sync::{AtomicU32, AtomicU64, Ordering};
 use nylon_shm::{Consumer, Memory, Producer, PushError};
 
@@ -22,7 +22,7 @@ pub(crate) struct Ring(Arc<Words>);
 
 struct Words {
     seq: Vec<AtomicU32>,
-    frames: Vec<UnsafeCell<Frame>>,
+    slots: Vec<UnsafeCell<Slot>>,
     arena: Vec<UnsafeCell<[u8; LINE]>>,
     head: AtomicU32,
     arena_head: AtomicU64,
@@ -48,7 +48,7 @@ impl Ring {
         };
         Self(Arc::new(Words {
             seq: (0..slots.into()).map(seq).collect(),
-            frames: (0..slots).map(|_| UnsafeCell::new(Frame::new(0))).collect(),
+            slots: (0..slots).map(|_| UnsafeCell::new(Frame::new(0).into())).collect(),
             arena: (0..arena / LINE).map(|_| UnsafeCell::new([0; LINE])).collect(),
             head: AtomicU32::new(low_word(pos)),
             arena_head: AtomicU64::new(apos),
@@ -105,13 +105,20 @@ impl Memory for Ring {
     fn space_bell(&self) -> &AtomicU32 {
         &self.0.space_bell
     }
-    fn put_frame(&self, index: u32, frame: &Frame) {
+    fn put_frame(&self, index: u32, frame: &Frame, inline: &[u8]) {
+        let mut slot = Slot::from(*frame);
+        slot.inline[..inline.len()].copy_from_slice(inline);
         // SAFETY: loom hands out the pointer only if no other thread holds one, and fails the model otherwise.
-        self.0.frames[index as usize].with_mut(|at| unsafe { *at = *frame });
+        self.0.slots[index as usize].with_mut(|at| unsafe { *at = slot });
     }
     fn get_frame(&self, index: u32) -> Frame {
         // SAFETY: as for `put_frame`.
-        self.0.frames[index as usize].with(|at| unsafe { *at })
+        self.0.slots[index as usize].with(|at| unsafe { (*at).frame })
+    }
+    fn get_inline(&self, index: u32, len: u32, out: &mut BytesMut) {
+        // SAFETY: as for `put_frame`.
+        let inline = self.0.slots[index as usize].with(|at| unsafe { (*at).inline });
+        out.extend_from_slice(&inline[..len as usize]);
     }
     fn put_bytes(&self, at: u64, bytes: &[u8]) {
         let first = usize::try_from(at).unwrap() / LINE;

@@ -1,10 +1,10 @@
 //! frame/: slots as they stand, that pass every check.
 
 use nylon_protocol::check::{FrameContext, Side, check_frame, next_apos};
-use nylon_protocol::{Frame, Token, wire};
+use nylon_protocol::{Frame, Slot, Token, wire};
 use serde_json::{Value, json};
 
-use crate::support::{hex, of_frame};
+use crate::support::{hex, of_slot};
 
 const A: u64 = 1 << 20;
 const SID: u32 = 7;
@@ -22,9 +22,8 @@ fn of(kind: u8, phase: u8) -> Frame {
     Frame::of(kind, TOKEN, SID, phase)
 }
 
-fn inline(mut frame: Frame, payload: &[u8]) -> Frame {
-    frame.set_inline(payload);
-    frame
+fn inline(frame: Frame, payload: &[u8]) -> Slot {
+    Slot::inline(frame, payload)
 }
 
 fn in_arena(frame: Frame, len: u32) -> Frame {
@@ -35,28 +34,31 @@ fn counting(len: u8) -> Vec<u8> {
     (1..=len).collect()
 }
 
-fn vector(about: &str, from: Side, apos: u64, frame: Frame) -> Value {
+fn vector(about: &str, from: Side, apos: u64, slot: impl Into<Slot>) -> Value {
     let ctx = FrameContext { arena: A, apos, host_calls: true };
-    let mut frame = frame;
+    let mut slot = slot.into();
+    let frame = &mut slot.frame;
     if frame.seq == 0 {
         frame.seq = 1;
     }
-    check_frame(&frame, from, &ctx).expect(about);
+    check_frame(frame, from, &ctx).expect(about);
     json!({
         "description": about,
         "from": if from == Side::Host { "host" } else { "worker" },
         "arena": A,
         "apos": apos,
         "host_calls": true,
-        "frame": of_frame(&frame),
-        "slot": hex(bytemuck::bytes_of(&frame)),
-        "next_apos": next_apos(&frame, &ctx),
+        "frame": of_slot(&slot),
+        "slot": hex(bytemuck::bytes_of(&slot)),
+        "next_apos": next_apos(&slot.frame, &ctx),
     })
 }
 
 fn host() -> Vec<(&'static str, Value)> {
     use wire::*;
-    let v = |about, frame| vector(about, Side::Host, 0, frame);
+    fn v(about: &str, slot: impl Into<Slot>) -> Value {
+        vector(about, Side::Host, 0, slot)
+    }
     let call = |phase| of(KIND_CALL, phase).status(5000);
     let answer = |kind, method| of(kind, 1).method(method).status(1);
     vec![
@@ -68,7 +70,7 @@ fn host() -> Vec<(&'static str, Value)> {
             "call-open-inline",
             v(
                 "opens a session, record in the slot",
-                inline(call(1), &counting(88)).flags(FLAG_OPEN),
+                inline(call(1).flags(FLAG_OPEN), &counting(88)),
             ),
         ),
         ("call-response-filter", v("phase 2 of an open session", inline(call(2), &counting(16)))),
@@ -141,7 +143,9 @@ fn host() -> Vec<(&'static str, Value)> {
 
 fn worker() -> Vec<(&'static str, Value)> {
     use wire::*;
-    let v = |about, frame| vector(about, Side::Worker, 0, frame);
+    fn v(about: &str, slot: impl Into<Slot>) -> Value {
+        vector(about, Side::Worker, 0, slot)
+    }
     let reply = |method, wants| of(KIND_REPLY, 1).method(method).status(wants);
     let data = |method| of(KIND_DATA, 1).method(method);
     vec![

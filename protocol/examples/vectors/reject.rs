@@ -2,7 +2,7 @@
 
 use nylon_protocol::handshake::Control;
 use nylon_protocol::record::Names;
-use nylon_protocol::{Frame, Token, wire};
+use nylon_protocol::{Frame, Slot, Token, wire};
 use serde_json::{Value, json};
 
 use crate::support::{hex, record};
@@ -34,14 +34,18 @@ fn call() -> Frame {
     Frame::of(wire::KIND_CALL, TOKEN, 7, 1).status(1)
 }
 
-fn inline(mut frame: Frame, payload: &[u8]) -> Frame {
-    frame.seq = 1;
-    frame.set_inline(payload);
-    frame
+fn inline(frame: Frame, payload: &[u8]) -> Slot {
+    Slot::inline(Frame { seq: 1, ..frame }, payload)
+}
+
+/// What an honest writer would not make of it.
+fn edited(mut slot: Slot, edit: impl FnOnce(&mut Frame)) -> Slot {
+    edit(&mut slot.frame);
+    slot
 }
 
 /// `worker` or `host` wrote `frame`; the consumer's apos is `apos`.
-fn frame_at(about: &str, from: &str, apos: u64, frame: Frame, violation: &str) -> Value {
+fn frame_at(about: &str, from: &str, apos: u64, slot: impl Into<Slot>, violation: &str) -> Value {
     json!({
         "description": about,
         "check": "frame",
@@ -49,7 +53,7 @@ fn frame_at(about: &str, from: &str, apos: u64, frame: Frame, violation: &str) -
         "arena": A,
         "apos": apos,
         "host_calls": true,
-        "slot": hex(bytemuck::bytes_of(&frame)),
+        "slot": hex(bytemuck::bytes_of(&slot.into())),
         "violation": violation,
     })
 }
@@ -61,8 +65,12 @@ fn with(mut value: Value, name: &str, field: impl Into<Value>) -> Value {
 
 fn frames() -> Vec<Named> {
     use wire::*;
-    let w = |about, frame, violation| frame_at(about, "worker", 0, frame, violation);
-    let h = |about, frame, violation| frame_at(about, "host", 0, frame, violation);
+    fn w(about: &str, slot: impl Into<Slot>, violation: &str) -> Value {
+        frame_at(about, "worker", 0, slot, violation)
+    }
+    fn h(about: &str, slot: impl Into<Slot>, violation: &str) -> Value {
+        frame_at(about, "host", 0, slot, violation)
+    }
     let kind = |kind| inline(Frame::of(kind, TOKEN, 7, 1), b"");
     let at = |about, apos, arena_pos, len| {
         frame_at(about, "worker", apos, Frame { seq: 1, arena_pos, len, ..reply() }, "arena_pos")
@@ -98,26 +106,30 @@ fn frames() -> Vec<Named> {
         ),
         (
             "flags-open-on-cancel",
-            h("only a CALL opens a session", kind(KIND_CANCEL).flags(FLAG_OPEN), "flags"),
+            h(
+                "only a CALL opens a session",
+                edited(kind(KIND_CANCEL), |f| f.flags |= FLAG_OPEN),
+                "flags",
+            ),
         ),
         (
             "flags-more-on-reply",
             w("only DATA has more", inline(reply().flags(FLAG_MORE), b""), "flags"),
         ),
-        ("phase-range", w("phase 6", Frame { phase: 6, ..inline(reply(), b"") }, "phase")),
+        ("phase-range", w("phase 6", inline(Frame { phase: 6, ..reply() }, b""), "phase")),
         (
             "inline-len",
-            w("89 bytes in a slot", Frame { len: 89, ..inline(reply(), &[1; 88]) }, "inline"),
+            w("89 bytes in a slot", edited(inline(reply(), &[1; 88]), |f| f.len = 89), "inline"),
         ),
         (
             "inline-len-huge",
-            w("4 GiB in a slot", Frame { len: u32::MAX, ..inline(reply(), b"") }, "inline"),
+            w("4 GiB in a slot", edited(inline(reply(), b""), |f| f.len = u32::MAX), "inline"),
         ),
         (
             "inline-arena-pos",
             w(
                 "INLINE and in the arena",
-                Frame { arena_pos: 64, ..inline(reply(), b"x") },
+                edited(inline(reply(), b"x"), |f| f.arena_pos = 64),
                 "inline",
             ),
         ),

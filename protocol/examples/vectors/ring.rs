@@ -5,7 +5,7 @@ use nylon_protocol::{Frame, Geometry, Token, wire};
 use serde_json::{Value, json};
 
 use crate::support::ring::Ring;
-use crate::support::{hex, of_frame};
+use crate::support::{hex, of_slot};
 
 const N: u64 = 64;
 const A: u64 = 1 << 18;
@@ -67,7 +67,7 @@ impl Script {
         let done = self.ring.push(frame, &payload).expect("an honest ring");
         self.ops.push(json!({
             "op": "push",
-            "frame": of_frame(&frame),
+            "frame": of_slot(&frame.into()),
             "payload": { "hex": hex(&[byte]), "times": len },
             "result": if done { "ok" } else { "full" },
         }));
@@ -76,10 +76,10 @@ impl Script {
     fn pop(&mut self) {
         self.ops.push(match self.ring.pop().expect("an honest ring") {
             None => json!({ "op": "pop", "result": "empty" }),
-            Some((frame, payload)) => json!({
+            Some((slot, payload)) => json!({
                 "op": "pop",
                 "result": "frame",
-                "frame": of_frame(&frame),
+                "frame": of_slot(&slot),
                 "payload": { "hex": hex(&payload[..payload.len().min(1)]), "times": payload.len() },
             }),
         });

@@ -5,7 +5,7 @@ pub(crate) mod record;
 pub(crate) mod ring;
 
 use nylon_protocol::handshake::{Control, Hello, HelloOk, Refuse, VersionRange};
-use nylon_protocol::{Frame, Geometry, wire};
+use nylon_protocol::{Frame, Geometry, Slot, wire};
 use serde_json::{Value, json};
 
 pub(crate) type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -64,13 +64,13 @@ pub(crate) fn number<T: TryFrom<u64>>(value: &Value) -> T {
     number.unwrap_or_else(|| panic!("{value} is not a number in range"))
 }
 
-/// The frame of `value`: absent fields are zero. `inline` sets the bytes only; `flags` and `len` stand by themselves.
-pub(crate) fn frame(value: &Value) -> Frame {
-    let mut frame = Frame::new(number(&value["kind"]));
+/// The slot of `value`: absent fields are zero. `inline` sets the bytes only; `flags` and `len` stand by themselves.
+pub(crate) fn slot(value: &Value) -> Slot {
+    let payload = value.get("inline").map(string).unwrap_or_default();
+    let mut slot = Slot::inline(Frame::new(number(&value["kind"])), &payload);
+    let frame = &mut slot.frame;
     let field = |name: &str| value.get(name).map_or(0, number::<u32>);
     let narrow = |name: &str| value.get(name).map_or(0, number::<u16>);
-    let payload = value.get("inline").map(string).unwrap_or_default();
-    frame.set_inline(&payload);
     frame.seq = field("seq");
     frame.phase = value.get("phase").map_or(0, number);
     frame.flags = narrow("flags");
@@ -81,11 +81,12 @@ pub(crate) fn frame(value: &Value) -> Frame {
     frame.arena_pos = value.get("arena_pos").map_or(0, number);
     frame.len = field("len");
     frame.status = field("status");
-    frame
+    slot
 }
 
-/// The notation `frame` reads; zero fields are left out, but for `kind`.
-pub(crate) fn of_frame(frame: &Frame) -> Value {
+/// The notation `slot` reads; zero fields are left out, but for `kind`.
+pub(crate) fn of_slot(slot: &Slot) -> Value {
+    let frame = &slot.frame;
     let mut value = json!({ "kind": frame.kind });
     let mut put = |name: &str, n: u64| {
         if n != 0 {
@@ -103,8 +104,7 @@ pub(crate) fn of_frame(frame: &Frame) -> Value {
     put("len", frame.len.into());
     put("status", frame.status.into());
     if frame.has(wire::FLAG_INLINE) && frame.len > 0 {
-        let payload = frame.inline_parts().concat();
-        value["inline"] = json!({ "hex": hex(&payload) });
+        value["inline"] = json!({ "hex": hex(slot.payload()) });
     }
     value
 }

@@ -4,7 +4,7 @@ use nylon_protocol::check::{
     FrameContext, Side, bump, check_arena_head, check_frame, check_head, check_seq, next_apos,
     seq_of,
 };
-use nylon_protocol::{Frame, Geometry, Violation, wire};
+use nylon_protocol::{Frame, Geometry, Slot, Violation, wire};
 
 /// One direction of a lane, both ends of it.
 pub(crate) struct Ring {
@@ -69,16 +69,16 @@ impl Ring {
         }
 
         let at = self.slot(self.pos);
-        let mut frame = Frame { seq: seq_of(self.pos), ..frame };
-        if inline {
-            frame.set_inline(payload);
+        let frame = Frame { seq: seq_of(self.pos), ..frame };
+        let slot = if inline {
+            Slot::inline(frame, payload)
         } else {
-            (frame.len, frame.arena_pos) = (len, arena_pos);
             let at = self.arena(arena_pos);
             put(&mut self.producer, at, payload);
             self.apos = next;
-        }
-        let bytes: &[u8] = bytemuck::bytes_of(&frame);
+            Frame { len, arena_pos, ..frame }.into()
+        };
+        let bytes: &[u8] = bytemuck::bytes_of(&slot);
         let lines = if inline && payload.len() > wire::SIZE_INLINE_HEAD { 2 } else { 1 };
         put(&mut self.producer, at, &bytes[..lines * wire::SIZE_LINE]);
         self.pos += 1;
@@ -86,22 +86,23 @@ impl Ring {
     }
 
     /// Pops the next frame, copies it out, and releases when a quarter is pending.
-    pub(crate) fn pop(&mut self) -> Result<Option<(Frame, Vec<u8>)>, Violation> {
+    pub(crate) fn pop(&mut self) -> Result<Option<(Slot, Vec<u8>)>, Violation> {
         let Geometry { slots, arena, .. } = self.geometry;
         let at = self.slot(self.cpos);
         let seq = u32::from_le_bytes(self.producer[at..at + 4].try_into().unwrap());
         if !check_seq(self.cpos, slots, seq)? {
             return Ok(None);
         }
-        let slot = &self.producer[at..at + wire::SIZE_SLOT];
-        let mut frame: Frame = bytemuck::pod_read_unaligned(slot);
+        let bytes = &self.producer[at..at + wire::SIZE_SLOT];
+        let mut slot: Slot = bytemuck::pod_read_unaligned(bytes);
+        let frame = slot.frame;
         if !frame.has(wire::FLAG_INLINE) || frame.len as usize <= wire::SIZE_INLINE_HEAD {
-            frame.tail = [0; 64]; // the tail line was not written
+            slot.inline[wire::SIZE_INLINE_HEAD..].fill(0); // the tail line was not written
         }
         let ctx = FrameContext { arena, apos: self.capos, host_calls: true };
         check_frame(&frame, self.writer, &ctx)?;
         let payload = if frame.has(wire::FLAG_INLINE) {
-            frame.inline_parts().concat()
+            slot.payload().to_vec()
         } else {
             let at = self.arena(frame.arena_pos);
             self.producer[at..at + frame.len as usize].to_vec()
@@ -112,7 +113,7 @@ impl Ring {
         if self.cpos - self.released >= quarter || self.capos - self.arena_released >= arena / 4 {
             self.release();
         }
-        Ok(Some((frame, payload)))
+        Ok(Some((slot, payload)))
     }
 
     /// Releases all that was popped.

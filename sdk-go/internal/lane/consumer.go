@@ -65,7 +65,7 @@ func (c *Consumer) Pop(f *Frame) bool {
 		c.apos = wire.NextApos(&f.Frame, ctx)
 	}
 	c.pos++
-	atomic.StoreUint64(c.own.Stats[wire.StatTaken], c.pos)
+	publish(c.own.Stats[wire.StatTaken], c.pos)
 	if c.pos-c.released >= c.peer.N/4 || c.apos-c.arenaRel >= c.peer.A/4 || atomic.LoadUint32(c.peer.SpaceWait)&1 == 1 {
 		c.Release()
 	}

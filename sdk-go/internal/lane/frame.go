@@ -28,11 +28,8 @@ func (f *Frame) read(slot []byte) {
 	if !f.Has(wire.FlagInline) {
 		return
 	}
-	copy(f.Inline[:wire.SizeInlineHead], slot[wire.SlotInline:])
-	if f.Len > uint32(wire.SizeInlineHead) {
-		copy(f.Inline[wire.SizeInlineHead:], slot[wire.SlotTail:])
-	}
 	f.Payload = f.InlinePayload()
+	words(f.Inline[:], slot[wire.SlotInline:], len(f.Payload))
 }
 
 // write stores all of the frame but its publish word, and inline, which is nil for a payload in the arena. The tail
@@ -49,10 +46,27 @@ func (f *Frame) write(slot, inline []byte) {
 	le.PutUint64(slot[wire.SlotArenaPos:], f.ArenaPos)
 	le.PutUint32(slot[wire.SlotLen:], f.Len)
 	le.PutUint32(slot[wire.SlotStatus:], f.Status)
-	n := copy(slot[wire.SlotInline:wire.SlotTail], inline)
-	clear(slot[wire.SlotInline+n : wire.SlotTail])
-	if len(inline) > n {
-		m := copy(slot[wire.SlotTail:wire.SizeSlot], inline[n:])
-		clear(slot[wire.SlotTail+m : wire.SizeSlot])
+	n, end := len(inline), wire.SlotTail
+	if n > wire.SizeInlineHead {
+		end = wire.SizeSlot
 	}
+	at := wire.SlotInline + words(slot[wire.SlotInline:], inline, n&^7)
+	if rest := inline[n&^7:]; len(rest) > 0 {
+		var last [8]byte
+		copy(last[:], rest)
+		at += words(slot[at:], last[:], len(last))
+	}
+	for ; at < end; at += 8 {
+		le.PutUint64(slot[at:], 0)
+	}
+}
+
+// words copies n bytes, rounded up to words of 8, of which both have enough, and returns how many it copied. One by
+// one: a wider load of what was just written in words waits until they have reached the cache.
+func words(to, from []byte, n int) int {
+	at := 0
+	for ; at < n; at += 8 {
+		binary.LittleEndian.PutUint64(to[at:], binary.LittleEndian.Uint64(from[at:]))
+	}
+	return at
 }

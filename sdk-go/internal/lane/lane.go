@@ -48,6 +48,7 @@ type Lane struct {
 	token   atomic.Uint64
 	running atomic.Pointer[Class] // of the inline run, valid while the token says RUNNING
 	frame   Frame
+	calls   uint64        // jobs so far: the leader's
 	now     time.Duration // of the frame the sink has; 0 = nobody looked at the clock yet
 	poll    func() bool
 	asleep  bool
@@ -183,7 +184,8 @@ func (l *Lane) lead(n uint64) {
 		if job == nil {
 			continue
 		}
-		l.count(wire.StatCalls)
+		l.calls++
+		publish(l.cfg.Own.Stats[wire.StatCalls], l.calls)
 		if class.Long() {
 			l.cfg.Pool.give(order{job: job, class: class, of: l})
 			continue
