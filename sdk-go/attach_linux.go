@@ -99,6 +99,12 @@ func (k *link) start(w *session.Worker, hello *wire.Hello) error {
 	return nil
 }
 
+// populate maps the segments' pages: the worker serves meanwhile.
+func (k *link) populate() {
+	k.host.Populate()
+	k.own.Populate()
+}
+
 // standby waits for the rescue bell: a handler holds a lane without having said that it would wait.
 func (k *link) standby(lanes []*lane.Lane) {
 	for k.rescue.Wait() == nil {

@@ -171,6 +171,7 @@ func serve(o options) int {
 		fmt.Fprintln(os.Stderr, "nylon: handshake:", err)
 		return 1
 	}
+	link.populate()
 	return c.run(o.plugin)
 }
 

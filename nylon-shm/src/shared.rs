@@ -23,7 +23,7 @@ pub(crate) enum Access {
     ReadOnly,
 }
 
-/// A whole segment, mapped and populated. Unmapped on drop.
+/// A whole segment, mapped. Unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     map: MmapRaw,
@@ -31,14 +31,15 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `len` bytes of `fd` and keeps them out of core dumps.
+    /// Maps `len` bytes of `fd` and keeps them out of core dumps. A page is mapped when it is touched first, or by
+    /// [`Self::populate`].
     ///
     /// # Errors
-    /// What mmap says; `ENOMEM` when the pages cannot be had.
+    /// What mmap says.
     pub(crate) fn new(fd: impl AsFd, len: usize, access: Access) -> io::Result<Self> {
         let raw = fd.as_fd().as_raw_fd();
         let mut options = MmapOptions::new();
-        options.len(len).populate();
+        options.len(len);
         let map = match access {
             Access::ReadWrite => options.map_raw(raw)?,
             Access::ReadOnly => options.map_raw_read_only(raw)?,
@@ -48,6 +49,14 @@ impl Mapping {
             unsafe { rustix::mm::madvise(map.as_mut_ptr().cast(), len, Advice::LinuxDontDump) };
         advised?;
         Ok(Self { map, access })
+    }
+
+    /// Maps every page now, so that no later touch costs a fault. Best effort: kernels before 5.14 cannot.
+    pub(crate) fn populate(&self) {
+        // SAFETY: the range is this mapping; POPULATE_READ changes neither its contents nor its protection.
+        let _ = unsafe {
+            rustix::mm::madvise(self.map.as_mut_ptr().cast(), self.len(), Advice::LinuxPopulateRead)
+        };
     }
 
     /// Whether this side is the owner.

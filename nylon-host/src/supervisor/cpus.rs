@@ -10,25 +10,40 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::lane::Cpus;
 
-/// The CPUs for worker `pid`, which runs `threads` threads at a time (HelloOk `cpus`), and the calling thread.
-pub(super) fn count(pid: u32, threads: u32) -> Cpus {
-    let cgroup = read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mounts = read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut usable = affinity(pid).min(threads);
-    let mut throttled = 0u64;
-    for folder in folders(&cgroup, &mounts) {
-        let read = |name| read_to_string(folder.join(name)).ok();
-        let quota = match read("cpu.max") {
-            Some(max) => quota_v2(&max),
-            None => read("cpu.cfs_quota_us")
-                .zip(read("cpu.cfs_period_us"))
-                .and_then(|(quota, period)| quota_v1(&quota, &period)),
-        };
-        usable = usable.min(quota.unwrap_or(u32::MAX));
-        let stat = read("cpu.stat").and_then(|stat| nr_throttled(&stat));
-        throttled = throttled.saturating_add(stat.unwrap_or(0));
+/// What the host's cgroup, and so that of its workers, may use, and was refused so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Whole CPUs; `u32::MAX` without a limit.
+    quota: u32,
+    throttled: u64,
+}
+
+impl Limits {
+    /// Reads some ten small files.
+    pub(super) fn read() -> Self {
+        let cgroup = read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mounts = read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut limits = Self { quota: u32::MAX, throttled: 0 };
+        for folder in folders(&cgroup, &mounts) {
+            let read = |name| read_to_string(folder.join(name)).ok();
+            let quota = match read("cpu.max") {
+                Some(max) => quota_v2(&max),
+                None => read("cpu.cfs_quota_us")
+                    .zip(read("cpu.cfs_period_us"))
+                    .and_then(|(quota, period)| quota_v1(&quota, &period)),
+            };
+            limits.quota = limits.quota.min(quota.unwrap_or(u32::MAX));
+            let stat = read("cpu.stat").and_then(|stat| nr_throttled(&stat));
+            limits.throttled = limits.throttled.saturating_add(stat.unwrap_or(0));
+        }
+        limits
     }
-    Cpus { usable, throttled }
+
+    /// The CPUs for worker `pid`, which runs `threads` threads at a time (HelloOk `cpus`), and the calling thread.
+    pub(super) fn count(self, pid: u32, threads: u32) -> Cpus {
+        let usable = affinity(pid).min(threads).min(self.quota);
+        Cpus { usable, throttled: self.throttled }
+    }
 }
 
 /// CPUs that this thread or the worker may run on: bound to the same one they would poll in each other's way.
@@ -160,9 +175,10 @@ mod tests {
 
     #[test]
     fn this_process_has_a_cpu() {
-        let cpus = count(std::process::id(), 1000);
+        let limits = Limits::read();
+        let cpus = limits.count(std::process::id(), 1000);
         assert!(cpus.usable <= 1000);
         assert!(affinity(std::process::id()) >= 1);
-        assert_eq!(count(std::process::id(), 1).usable.min(1), cpus.usable.min(1));
+        assert_eq!(limits.count(std::process::id(), 1).usable.min(1), cpus.usable.min(1));
     }
 }

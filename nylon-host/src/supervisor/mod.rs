@@ -258,7 +258,7 @@ impl Keeper {
                 _ = self.stop.changed() => break *self.stop.borrow(),
                 _ = shown.tick() => self.plugin.board.show(&lanes),
                 () = lanes[0].recount() => {
-                    let cpus = cpus::count(pid, threads);
+                    let cpus = cpus::Limits::read().count(pid, threads);
                     lanes.iter().for_each(|lane| lane.cpus(Instant::now(), cpus));
                 }
             }
@@ -304,9 +304,11 @@ async fn reap(child: &mut Child, ended: &AsyncFd<OwnedFd>) -> io::Result<Exit> {
     }
 }
 
-/// Spawns a worker, shakes hands and opens its lane.
+/// Spawns a worker, shakes hands and opens its lane. A process takes a while to get to its main: what the host can do
+/// without it is done meanwhile.
 async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Worker, StartError> {
     let spec = &plugin.spec;
+    let spawned = spawner.spawn(spec.clone());
     let host = |what| move |source: io::Error| StartError::Host { what, source };
     let epoch =
         u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8])) | 1;
@@ -318,7 +320,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let bells = (|| Ok([Bell::new()?, Bell::new()?, Bell::new()?]))();
     let [host_bell, worker_bell, rescue_bell] = bells.map_err(host("eventfd"))?;
 
-    let process = spawner.spawn(spec.clone()).await.map_err(|source| StartError::Spawn {
+    let process = spawned.await.map_err(|source| StartError::Spawn {
         plugin: spec.name.clone(),
         program: spec.program.display().to_string(),
         source,
@@ -361,9 +363,12 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let shaken = async {
         let sent = [&fds.host, &fds.worker, &host_bell, &worker_bell, &rescue_bell];
         control.greet(&hello, sent).await?;
+        let populated = segments.clone();
+        tokio::task::spawn_blocking(move || populated.populate());
+        let limits = cpus::Limits::read();
         let (ok, minor) = control.hello_ok(&hello).await?;
         segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
-        Ok::<_, Refusal>((ok, minor))
+        Ok::<_, Refusal>((ok, minor, limits))
     };
     let shaken = tokio::select! {
         biased;
@@ -371,7 +376,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         // A child it left behind may hold its socket open.
         _ = ended.readable() => Ok(Err(Refusal::Closed)),
     };
-    let (ok, minor) = match shaken {
+    let (ok, minor, limits) = match shaken {
         Ok(Ok(done)) => done,
         failed => {
             // A worker that closed its socket is about to exit; what it exits with is the better message.
@@ -406,7 +411,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         let shape = Shape { slots, window: hello.window, index, lanes };
         // The worker has one word for how long it spins: several lanes would have it spin on all of them.
         let wait = if lanes == 1 { spec.wait } else { WaitPolicy::Cpu };
-        let gate = Gate::new(wait, cpus::count(pid, ok.cpus));
+        let gate = Gate::new(wait, limits.count(pid, ok.cpus));
         Lane::open(peer.clone(), end, host_bell.try_clone()?, shape, gate)
     };
     let lanes = (0..geometry.lanes).map(open).collect::<io::Result<_>>().map_err(host("lane"))?;

@@ -60,12 +60,15 @@ impl Spawner {
         Ok(Self { jobs })
     }
 
-    /// Starts one worker.
-    pub(super) async fn spawn(&self, spec: PluginSpec) -> io::Result<Process> {
+    /// Starts one worker, from now on; the result is there once it runs its own program. Killed if nobody takes it.
+    pub(super) fn spawn(&self, spec: PluginSpec) -> impl Future<Output = io::Result<Process>> {
         let (answer, outcome) = oneshot::channel();
-        let gone = || io::Error::other("the spawning thread is gone");
-        self.jobs.send((spec, answer)).map_err(|_| gone())?;
-        outcome.await.map_err(|_| gone())?
+        let sent = self.jobs.send((spec, answer));
+        async move {
+            let gone = || io::Error::other("the spawning thread is gone");
+            sent.map_err(|_| gone())?;
+            outcome.await.map_err(|_| gone())?
+        }
     }
 }
 

@@ -8,7 +8,8 @@ import (
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
-// Map maps a sealed memfd. The descriptor may be closed afterwards.
+// Map maps a sealed memfd. The descriptor may be closed afterwards. A page is mapped when it is touched first, or by
+// Populate.
 func Map(fd int, g wire.Geometry, writable bool) (*Segment, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -21,10 +22,13 @@ func Map(fd int, g wire.Geometry, writable bool) (*Segment, error) {
 	if writable {
 		prot |= unix.PROT_WRITE
 	}
-	mem, err := unix.Mmap(fd, 0, int(g.SegmentLen()), prot, unix.MAP_SHARED|unix.MAP_POPULATE)
+	mem, err := unix.Mmap(fd, 0, int(g.SegmentLen()), prot, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("segment: mmap: %w", err)
 	}
 	_ = unix.Madvise(mem, unix.MADV_DONTDUMP) // a hint for core dumps only
 	return &Segment{mem: mem, geo: g, unmap: func() { _ = unix.Munmap(mem) }}, nil
 }
+
+// Populate maps every page now, so that no later touch costs a fault. Kernels before 5.14 cannot.
+func (s *Segment) Populate() { _ = unix.Madvise(s.mem, unix.MADV_POPULATE_READ) }
