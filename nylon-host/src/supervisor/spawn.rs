@@ -3,16 +3,23 @@
 //! `PR_SET_PDEATHSIG` follows the thread that spawned, not the process: a worker started from a pool thread would die
 //! when that thread goes idle. So all spawning happens here.
 
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{ChildStderr, ChildStdout};
 use std::sync::mpsc;
+use std::{iter, ptr};
 
-use command_fds::{CommandFdExt as _, FdMapping};
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getppid};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, getppid, setpgid};
 use nylon_protocol::wire;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -53,8 +60,9 @@ impl Spawner {
     pub(super) fn start() -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         std::thread::Builder::new().name("nylon-spawn".into()).spawn(move || {
+            let mut stack = vec![0; STACK];
             for (spec, answer) in inbox {
-                let _ = answer.send(spawn(&spec));
+                let _ = answer.send(spawn(&spec, &mut stack));
             }
         })?;
         Ok(Self { jobs })
@@ -90,7 +98,7 @@ const INHERITED: [&str; 14] = [
     "SSL_CERT_DIR",
 ];
 
-fn spawn(spec: &PluginSpec) -> io::Result<Process> {
+fn spawn(spec: &PluginSpec, stack: &mut [u8]) -> io::Result<Process> {
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -98,62 +106,104 @@ fn spawn(spec: &PluginSpec) -> io::Result<Process> {
         None,
     )?;
     rustix::io::ioctl_fionbio(&ours, true)?;
-    let mut command = Command::new(&spec.program);
-    command
-        .args(&spec.args)
-        .env_clear()
-        .envs(INHERITED.iter().filter_map(|k| std::env::var_os(k).map(|v| (k, v))))
-        .envs(spec.env.iter().map(|(k, v)| (k, v)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .fd_mappings(vec![FdMapping { parent_fd: theirs, child_fd: wire::FD_CONTROL }])
-        .map_err(io::Error::other)?;
-    let host = Pid::this();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed: `prctl`, `getppid`, `setrlimit` and
-    // `close_range` are plain system calls, nothing here allocates or locks, and errors are made of raw numbers.
-    // `close_range` marks descriptors CLOEXEC and closes none, so what std still needs before exec stays open.
-    #[allow(unsafe_code, reason = "the one block of this crate: between fork and exec")]
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            if getppid() != host {
-                // The host died between fork and prctl: nobody would ever kill us.
-                return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
-            }
-            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
-            // What the host itself inherited without CLOEXEC is none of a plugin's business. Old kernels: best effort.
-            nix::libc::syscall(
-                nix::libc::SYS_close_range,
-                wire::FD_CONTROL + 1,
-                nix::libc::c_uint::MAX,
-                nix::libc::CLOSE_RANGE_CLOEXEC,
-            );
-            Ok(())
-        });
-    }
-    let mut started = command.spawn()?;
-    let pid = started.id();
-    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let null = File::open("/dev/null")?;
+    let (stdout, out) = io::pipe()?;
+    let (stderr, err) = io::pipe()?;
+    let pid = run(spec, [null.into(), out.into(), err.into(), theirs], stack)?;
+    let raw = rustix::process::Pid::from_raw(pid.as_raw());
     let raw = raw.ok_or_else(|| io::Error::other("a pid out of range"))?;
     // The child is not reaped before the pidfd says so, hence the number cannot have been reused.
     let pidfd = match rustix::process::pidfd_open(raw, PidfdFlags::NONBLOCK) {
         Ok(fd) => fd,
         Err(e) => {
-            let _ = started.kill();
-            let _ = started.wait();
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
             return Err(e.into());
         }
     };
+    let pid = pid.as_raw().unsigned_abs();
     let child = Child { pid, pidfd, reaped: false };
     // A plugin that eats memory is killed before the host is. Best effort.
     let _ =
         File::create(format!("/proc/{pid}/oom_score_adj")).and_then(|mut f| f.write_all(b"500"));
-    let (Some(stdout), Some(stderr)) = (started.stdout.take(), started.stderr.take()) else {
-        return Err(io::Error::other("no pipes"));
-    };
+    let (stdout, stderr) = (OwnedFd::from(stdout).into(), OwnedFd::from(stderr).into());
     Ok(Process { child, control: ours, stdout, stderr })
+}
+
+/// Bytes of stack for what is done between clone and exec.
+const STACK: usize = 64 << 10;
+
+/// Runs the program of `spec` in a process of its own with `fds` as its descriptors 0 to 3, and returns once it runs.
+///
+/// The child borrows this process's memory until then, as after vfork: a fork would copy the page tables of the whole
+/// host for it, and halt its threads meanwhile.
+fn run(spec: &PluginSpec, fds: [OwnedFd; 4], stack: &mut [u8]) -> io::Result<Pid> {
+    let mut env: BTreeMap<OsString, OsString> =
+        INHERITED.iter().filter_map(|k| Some(((*k).into(), std::env::var_os(k)?))).collect();
+    env.extend(spec.env.iter().map(|(k, v)| (k.into(), v.into())));
+    let program = CString::new(spec.program.as_os_str().as_bytes())?;
+    let args = spec.args.iter().map(|arg| CString::new(arg.as_bytes()));
+    let args = iter::once(Ok(program)).chain(args).collect::<Result<Vec<_>, _>>()?;
+    let env = env.iter().map(|(k, v)| CString::new([k.as_bytes(), b"=", v.as_bytes()].concat()));
+    let env = env.collect::<Result<Vec<_>, _>>()?;
+    let pointers = |strings: &[CString]| -> Vec<_> {
+        strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (argv, envp) = (pointers(&args), pointers(&env));
+    let fds = fds.map(out_of_the_way).into_iter().collect::<io::Result<Vec<_>>>()?;
+    let host = Pid::this();
+    let exec = || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != host {
+            // The host died between clone and prctl: nobody would ever kill us.
+            return Err(Errno::ESRCH);
+        }
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)
+    };
+    let mut failed = None;
+    // A handler of the host must not run in the child: it would write to the host's memory.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    // SAFETY: CLONE_VFORK halts this thread until the child has ended or runs a program of its own, so what the closure
+    // borrows, and `stack`, outlive it, and the thread's errno is its alone. It shares memory, not descriptors nor signal
+    // dispositions (no CLONE_FILES, no CLONE_SIGHAND), so `dup2`, `close_range` and `signal` change nothing of the host's.
+    // All is system calls by name (`execvpe`: and a search on the stack): nothing allocates, locks or unwinds. The vectors
+    // given to `execvpe` end with null, and what they point to lives in `args` and `env`.
+    #[allow(unsafe_code, reason = "the one block of this crate: between clone and exec")]
+    let cloned = unsafe {
+        let become_worker = || {
+            for (fd, own) in (0..).zip(&fds) {
+                Errno::result(libc::dup2(own.as_raw_fd(), fd))?;
+            }
+            // What the host itself inherited without CLOEXEC is none of a plugin's business. Old kernels: best effort.
+            let (first, all) = (wire::FD_CONTROL + 1, libc::c_uint::MAX);
+            libc::syscall(libc::SYS_close_range, first, all, libc::CLOSE_RANGE_CLOEXEC);
+            Signal::iterator().for_each(|signal| _ = libc::signal(signal as i32, libc::SIG_DFL));
+            mask.thread_set_mask()?;
+            Errno::result(libc::execvpe(argv[0], argv.as_ptr(), envp.as_ptr()))
+        };
+        let child = || {
+            failed = exec().and_then(|()| become_worker()).err();
+            127
+        };
+        let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+        nix::sched::clone(Box::new(child), stack, flags, Some(libc::SIGCHLD))
+    };
+    mask.thread_set_mask()?;
+    let pid = cloned?;
+    if let Some(error) = failed {
+        let _ = waitpid(pid, None);
+        return Err(error.into());
+    }
+    Ok(pid)
+}
+
+/// `fd`, or a duplicate beyond those the child replaces: a host may run with its standard descriptors closed.
+fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > wire::FD_CONTROL {
+        return Ok(fd);
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, wire::FD_CONTROL + 1)?)
 }
 
 /// How a process ended.
