@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -68,9 +69,8 @@ func (k *link) open(hello *wire.Hello, fds []int) (err error) {
 	return err
 }
 
-// start puts a leader on every lane, and one goroutine on the rescue bell.
-func (k *link) start(w *session.Worker, hello *wire.Hello) error {
-	raiseProcs(int(hello.Geometry.Lanes))
+// lanes opens every lane for w.
+func (k *link) lanes(w *session.Worker, hello *wire.Hello) ([]*lane.Lane, error) {
 	pool := &lane.Pool{}
 	lanes := make([]*lane.Lane, hello.Geometry.Lanes)
 	for i := range lanes {
@@ -81,7 +81,7 @@ func (k *link) start(w *session.Worker, hello *wire.Hello) error {
 			if i > 0 { // one bell for all lanes: each leader parks on a duplicate of its own
 				var err error
 				if bell, err = k.workerBell.Dup(); err != nil {
-					return err
+					return nil, err
 				}
 			}
 			parker = lane.NewNetParker(bell)
@@ -92,17 +92,18 @@ func (k *link) start(w *session.Worker, hello *wire.Hello) error {
 			Pool: pool, Sink: w.Sink(), Fault: w.Fault,
 		})
 	}
+	return lanes, nil
+}
+
+// start puts a leader on every lane, and one goroutine on the rescue bell.
+func (k *link) start(lanes []*lane.Lane) {
+	if n := procs(len(lanes)); n != runtime.GOMAXPROCS(0) { // stops the world
+		runtime.GOMAXPROCS(n)
+	}
 	for _, l := range lanes {
 		l.Start()
 	}
 	go k.standby(lanes)
-	return nil
-}
-
-// populate maps the segments' pages: the worker serves meanwhile.
-func (k *link) populate() {
-	k.host.Populate()
-	k.own.Populate()
 }
 
 // standby waits for the rescue bell: a handler holds a lane without having said that it would wait.

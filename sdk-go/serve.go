@@ -45,18 +45,20 @@ nylon run -c nylon.yaml
 	return 2
 }
 
-// raiseProcs keeps the lanes' leaders from starving other goroutines where few CPUs are used.
-func raiseProcs(lanes int) {
-	if n := runtime.GOMAXPROCS(0); n < 4 {
-		runtime.GOMAXPROCS(n + lanes)
+// procs is the GOMAXPROCS of a worker: lanes' leaders must not starve other goroutines where few CPUs are used.
+func procs(lanes int) int {
+	n := runtime.GOMAXPROCS(0)
+	if n < 4 {
+		return n + lanes
 	}
+	return n
 }
 
 // accept is the answer to a Hello that was attached to.
 func accept(hello *wire.Hello, entries []string, doorbell uint8) *wire.HelloOk {
 	return &wire.HelloOk{
 		Versions: wire.Versions, LayoutHash: wire.LayoutHash, Epoch: hello.Epoch,
-		Features: hello.Features & wire.FeatureKnown, CPUs: uint32(runtime.GOMAXPROCS(0)),
+		Features: hello.Features & wire.FeatureKnown, CPUs: uint32(procs(int(hello.Geometry.Lanes))),
 		Doorbell: doorbell, SDK: Version, Entries: entries,
 	}
 }

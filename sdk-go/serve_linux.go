@@ -164,14 +164,15 @@ func serve(o options) int {
 		return c.refuse(&wire.RefuseReason{Code: code, Message: err.Error()})
 	}
 	w := newWorker(o.plugin, hello) // an initialiser may have added entries; from here on they are final
-	if err := link.start(w, hello); err != nil {
+	lanes, err := link.lanes(w, hello)
+	if err != nil {
 		return c.refuse(&wire.RefuseReason{Code: wire.RefuseSegment, Message: err.Error()})
 	}
 	if err := c.send(accept(hello, entryNames(w), link.doorbell)); err != nil {
 		fmt.Fprintln(os.Stderr, "nylon: handshake:", err)
 		return 1
 	}
-	link.populate()
+	link.start(lanes) // while the host wakes up: what it sends before waits in the rings
 	return c.run(o.plugin)
 }
 

@@ -49,6 +49,7 @@ impl Host {
             return Err(refused.into());
         }
         let mut errors = Vec::new();
+        let mut supervisor = Supervisor::new()?;
         let telemetry = telemetry(&specs);
         let plugins: Vec<_> = specs
             .into_iter()
@@ -58,7 +59,6 @@ impl Host {
                 Arc::new(Plugin { spec, registry: Registry::default(), board })
             })
             .collect();
-        let mut supervisor = Supervisor::new()?;
         for (i, plugin) in plugins.iter().enumerate() {
             if let Err(e) = supervisor.keep(plugin).await {
                 errors.push((i, e));

@@ -53,8 +53,7 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Makes, fills in and seals a pair for one worker, and maps it for the host: H read-write, P read-only. All memory is
-    /// had from here on; [`Self::populate`] spares its first users the page faults.
+    /// Makes, fills in and seals a pair for one worker, and maps it for the host: H read-write, P read-only.
     ///
     /// # Errors
     /// [`SegmentError::Io`]; memory that cannot be had fails here and not in the middle of a call.
@@ -96,13 +95,6 @@ impl Segments {
         }
         worker.write(0, &header.encode());
         Ok(Arc::new(Self { header, host, worker }))
-    }
-
-    /// Maps all pages of both segments, and zeroes those that nobody used yet: about a millisecond for a default lane,
-    /// blocking. Traffic may flow meanwhile, and a pair that is never populated works as well.
-    pub fn populate(&self) {
-        self.host.populate();
-        self.worker.populate();
     }
 
     /// Reads P's header once and checks that it says what H's says (SPEC.md 2.3).

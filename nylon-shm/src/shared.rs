@@ -31,8 +31,7 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `len` bytes of `fd` and keeps them out of core dumps. A page is mapped when it is touched first, or by
-    /// [`Self::populate`].
+    /// Maps `len` bytes of `fd` and keeps them out of core dumps. A page is mapped when it is touched first.
     ///
     /// # Errors
     /// What mmap says.
@@ -49,14 +48,6 @@ impl Mapping {
             unsafe { rustix::mm::madvise(map.as_mut_ptr().cast(), len, Advice::LinuxDontDump) };
         advised?;
         Ok(Self { map, access })
-    }
-
-    /// Maps every page now, so that no later touch costs a fault. Best effort: kernels before 5.14 cannot.
-    pub(crate) fn populate(&self) {
-        // SAFETY: the range is this mapping; POPULATE_READ changes neither its contents nor its protection.
-        let _ = unsafe {
-            rustix::mm::madvise(self.map.as_mut_ptr().cast(), self.len(), Advice::LinuxPopulateRead)
-        };
     }
 
     /// Whether this side is the owner.

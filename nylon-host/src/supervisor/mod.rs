@@ -363,8 +363,6 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let shaken = async {
         let sent = [&fds.host, &fds.worker, &host_bell, &worker_bell, &rescue_bell];
         control.greet(&hello, sent).await?;
-        let populated = segments.clone();
-        tokio::task::spawn_blocking(move || populated.populate());
         let limits = cpus::Limits::read();
         let (ok, minor) = control.hello_ok(&hello).await?;
         segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;

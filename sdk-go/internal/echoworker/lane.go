@@ -63,20 +63,17 @@ func echo(futex bool, answer *sink) error {
 // sink answers on the leader, with nothing in between but a look at the payload: at the numbers at its ends, or at all
 // of it.
 type sink struct {
-	checked bool
-	body    [wire.LimitData]byte // where every payload is copied to, as it is sent before the next comes
+	expected []byte               // what a payload of a peer is made of, after the number in its first 8 bytes; nil: not looked at
+	body     [wire.LimitData]byte // where every payload is copied to, as it is sent before the next comes
 }
 
 // Place implements lane.Placer.
 func (s *sink) Place(f *lane.Frame) []byte { return s.body[:f.Len] }
 
-// sevens is what a payload of a peer is made of, after the number in its first 8 bytes.
-var sevens = bytes.Repeat([]byte{7}, wire.LimitData)
-
 // Frame implements lane.Sink.
 func (s *sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
-	if s.checked {
-		if n := len(f.Payload); n < 8 || !bytes.Equal(f.Payload[8:], sevens[8:n]) {
+	if s.expected != nil {
+		if n := len(f.Payload); n < 8 || !bytes.Equal(f.Payload[8:], s.expected[8:n]) {
 			fail(fmt.Sprintf("%d bytes are not what was sent", n))
 		}
 	} else if _, same := number(f.Payload); !same {

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,12 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	sdk "github.com/nylon-rs/nylon/sdk-go"
+	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
 func main() {
 	note()
 	if len(os.Args) >= 3 && os.Args[1] == "lane" {
-		s := &sink{checked: len(os.Args) > 3 && os.Args[3] == "checked"}
+		s := &sink{}
+		if len(os.Args) > 3 && os.Args[3] == "checked" {
+			s.expected = bytes.Repeat([]byte{7}, wire.LimitData)
+		}
 		if err := echo(os.Args[2] == "futex", s); err != nil {
 			fmt.Fprintln(os.Stderr, "echoworker:", err)
 			os.Exit(1)

@@ -8,8 +8,7 @@ import (
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
-// Map maps a sealed memfd. The descriptor may be closed afterwards. A page is mapped when it is touched first, or by
-// Populate.
+// Map maps a sealed memfd. The descriptor may be closed afterwards. A page is mapped when it is touched first.
 func Map(fd int, g wire.Geometry, writable bool) (*Segment, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -29,6 +28,3 @@ func Map(fd int, g wire.Geometry, writable bool) (*Segment, error) {
 	_ = unix.Madvise(mem, unix.MADV_DONTDUMP) // a hint for core dumps only
 	return &Segment{mem: mem, geo: g, unmap: func() { _ = unix.Munmap(mem) }}, nil
 }
-
-// Populate maps every page now, so that no later touch costs a fault. Kernels before 5.14 cannot.
-func (s *Segment) Populate() { _ = unix.Madvise(s.mem, unix.MADV_POPULATE_READ) }
