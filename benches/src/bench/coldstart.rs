@@ -1,4 +1,4 @@
-//! From spawn to ready: a Go plugin under a host against an empty Go program, and the parts
+//! From spawn to ready: a Go plugin under a host against an empty Go program, the parts, and the first answer.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub(super) fn rows(env: &Env) -> Result<Vec<Row>> {
         Line::new("coldstart/go", EMPTY, round, plugin(Part::Whole)),
         Line::new("coldstart/go/to-main", EMPTY, round, plugin(Part::ToMain)),
         Line::new("coldstart/go/from-main", EMPTY, round, plugin(Part::FromMain)),
+        Line::new("coldstart/go/answered", EMPTY, round, plugin(Part::Answered)),
     ];
     run(env, env.rounds(), lines)
 }

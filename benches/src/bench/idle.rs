@@ -12,7 +12,7 @@ use crate::report::Row;
 
 pub(super) fn rows(env: &Env) -> Result<Vec<Row>> {
     let all = Sessions::with(env, &[(BALANCED, WaitPolicy::Balanced)])?;
-    let target = Target::new(&all, BALANCED, Entry::Getters)?;
+    let target = Target::of(&all, BALANCED, Entry::Getters)?;
     for n in 1..=1000 {
         let target = target.clone();
         let call = all.runtime.spawn(async move { target.call(n).await });

@@ -27,7 +27,7 @@ impl Others {
     /// `stuck`: beside the others, one call in [`BURNS_EVERY`] burns.
     pub(crate) fn start(env: &Env, stuck: bool) -> Result<Self> {
         let all = env.sessions()?;
-        let target = Target::new(&all, BALANCED, Entry::Burner)?;
+        let target = Target::of(&all, BALANCED, Entry::Burner)?;
         Ok(Self { all, target, stuck, count: 0 })
     }
 }

@@ -60,7 +60,7 @@ impl Session {
     /// `plugin` is one of the policies in [`super::sessions`].
     pub(crate) fn start(env: &Env, plugin: &'static str, entry: Entry) -> Result<Self> {
         let all = env.sessions()?;
-        let target = Target::new(&all, plugin, entry)?;
+        let target = Target::of(&all, plugin, entry)?;
         Ok(Self { all, target, plugin, count: 0 })
     }
 }
@@ -108,12 +108,18 @@ async fn take(round: Round, target: Target, mut n: u64) -> Result<Taken> {
 }
 
 impl Target {
-    pub(crate) fn new(all: &Sessions, plugin: &str, entry: Entry) -> Result<Self> {
+    /// `entry` behind `chain`, whose one middleware it is.
+    pub(crate) fn new(chain: Arc<Chain>, entry: Entry) -> Self {
+        Self { chain, entry }
+    }
+
+    /// `entry` of `plugin`.
+    pub(crate) fn of(all: &Sessions, plugin: &str, entry: Entry) -> Result<Self> {
         let mut item = Item::new(plugin, entry.name());
         if entry == Entry::Payload {
             item = item.payload(Payload::Template(evaluate::payload()?));
         }
-        Ok(Self { chain: all.middleware(item)?, entry })
+        Ok(Self::new(all.middleware(item)?, entry))
     }
 
     /// Request `n`, as a browser sends it: 12 headers. The time is that of the chain alone.

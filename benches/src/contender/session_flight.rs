@@ -27,7 +27,7 @@ impl SessionFlight {
     /// `plugin` is one of the policies in [`super::sessions`].
     pub(crate) fn start(env: &Env, plugin: &'static str) -> Result<Self> {
         let all = env.sessions()?;
-        let target = Target::new(&all, plugin, Entry::Getters)?;
+        let target = Target::of(&all, plugin, Entry::Getters)?;
         Ok(Self { all, target, plugin, count: Arc::default() })
     }
 

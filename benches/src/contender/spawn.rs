@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nylon_host::{Host, PluginSpec};
+use nylon_host::{Host, Item, PluginSpec};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 
+use super::session::{Entry, Target};
 use super::sessions;
 use crate::case::{Case, Round, Taken, ns};
 use crate::env::Env;
@@ -54,6 +55,8 @@ pub(crate) enum Part {
     ToMain,
     /// From there to the return: the handshake, mapping, the lane.
     FromMain,
+    /// From the call to the first answer of the plugin.
+    Answered,
 }
 
 /// The Go worker of these benches as a plugin, policy `balanced`. Stopping it is not in the time.
@@ -80,16 +83,23 @@ impl ColdPlugin {
 
     fn start(&self) -> Result<Duration> {
         let mut spec = PluginSpec::new("cold", &self.program);
-        if self.part != Part::Whole {
+        if matches!(self.part, Part::ToMain | Part::FromMain) {
             let note = self.note.display().to_string();
             spec.env.push(("NYLON_BENCH_MAIN_BEGAN".into(), note));
         }
         let start = monotonic();
         let host = self.cpus.on_worker(|| self.runtime.block_on(Host::start(vec![spec])));
-        let ready = monotonic();
+        let mut ready = monotonic();
         let host = host.map_err(|e| e.to_string())?;
+        if self.part == Part::Answered {
+            let chain = host.chain().item(Item::new("cold", "getters"));
+            let target = Target::new(chain.map_err(|e| e.to_string())?.build(), Entry::Getters);
+            let call = self.runtime.spawn(async move { target.call(1).await });
+            self.runtime.block_on(call).map_err(|e| e.to_string())??;
+            ready = monotonic();
+        }
         self.runtime.block_on(host.stop(Duration::from_secs(2)));
-        if self.part == Part::Whole {
+        if matches!(self.part, Part::Whole | Part::Answered) {
             return Ok(ready.saturating_sub(start));
         }
         let note = fs::read_to_string(&self.note).map_err(|e| format!("no note of main: {e}"))?;

@@ -136,7 +136,7 @@ const STACK: usize = 64 << 10;
 /// Runs the program of `spec` in a process of its own with `fds` as its descriptors 0 to 3, and returns once it runs.
 ///
 /// The child borrows this process's memory until then, as after vfork: a fork would copy the page tables of the whole
-/// host for it, and halt its threads meanwhile.
+/// host for it, and hold up its page faults meanwhile.
 fn run(spec: &PluginSpec, fds: [OwnedFd; 4], stack: &mut [u8]) -> io::Result<Pid> {
     let mut env: BTreeMap<OsString, OsString> =
         INHERITED.iter().filter_map(|k| Some(((*k).into(), std::env::var_os(k)?))).collect();
@@ -152,7 +152,7 @@ fn run(spec: &PluginSpec, fds: [OwnedFd; 4], stack: &mut [u8]) -> io::Result<Pid
     let (argv, envp) = (pointers(&args), pointers(&env));
     let fds = fds.map(out_of_the_way).into_iter().collect::<io::Result<Vec<_>>>()?;
     let host = Pid::this();
-    let exec = || {
+    let leash = || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
         if getppid() != host {
             // The host died between clone and prctl: nobody would ever kill us.
@@ -178,12 +178,12 @@ fn run(spec: &PluginSpec, fds: [OwnedFd; 4], stack: &mut [u8]) -> io::Result<Pid
             // What the host itself inherited without CLOEXEC is none of a plugin's business. Old kernels: best effort.
             let (first, all) = (wire::FD_CONTROL + 1, libc::c_uint::MAX);
             libc::syscall(libc::SYS_close_range, first, all, libc::CLOSE_RANGE_CLOEXEC);
-            Signal::iterator().for_each(|signal| _ = libc::signal(signal as i32, libc::SIG_DFL));
+            (1..=libc::SIGRTMAX()).for_each(|signal| _ = libc::signal(signal, libc::SIG_DFL));
             mask.thread_set_mask()?;
             Errno::result(libc::execvpe(argv[0], argv.as_ptr(), envp.as_ptr()))
         };
         let child = || {
-            failed = exec().and_then(|()| become_worker()).err();
+            failed = leash().and_then(|()| become_worker()).err();
             127
         };
         let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
@@ -269,5 +269,59 @@ impl Drop for Child {
             let _ = rustix::event::poll(&mut ended, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
             let _ = self.reap();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn shell(script: &str, env: &[(&str, &str)]) -> (Process, String) {
+        let env = env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let args = vec!["-c".into(), script.into()];
+        let spec = PluginSpec { args, env, ..PluginSpec::new("shell", "sh") };
+        let mut process = spawn(&spec, &mut vec![0; STACK]).expect("a shell in PATH");
+        let mut said = String::new();
+        process.stdout.read_to_string(&mut said).expect("a pipe");
+        (process, said)
+    }
+
+    #[test]
+    fn a_worker_has_four_descriptors_and_no_signal_is_ignored() {
+        // SIGPIPE is ignored here, as in every program of Rust.
+        let (_process, said) = shell("cat /proc/$$/status; ls /proc/$$/fd", &[]);
+        let ours = std::fs::read_to_string("/proc/thread-self/status").expect("proc");
+        let line =
+            |all: &str, name| all.lines().find(|line| line.starts_with(name)).map(String::from);
+        assert_eq!(line(&said, "SigBlk:"), line(&ours, "SigBlk:"), "{said}");
+        // Of the 31 classic ones: libc keeps two of the others to itself.
+        let ignored = line(&said, "SigIgn:").expect("a status");
+        let ignored = u64::from_str_radix(ignored.trim_start_matches("SigIgn:\t"), 16);
+        assert_eq!(ignored.map(|set| set & 0x7fff_ffff), Ok(0), "{said}");
+        assert!(said.ends_with("\n0\n1\n2\n3\n"), "{said}");
+    }
+
+    #[test]
+    fn a_worker_leads_its_group_and_gets_the_last_word_on_its_environment() {
+        let paths = [("PATH", "/bin:/usr/bin"), ("PATH", "/usr/bin:/bin")];
+        let (process, said) = shell("cut -d' ' -f5 /proc/$$/stat; echo $PATH", &paths);
+        let pid = process.child.pid.to_string();
+        assert_eq!(said.split_whitespace().collect::<Vec<_>>(), [&pid, "/usr/bin:/bin"]);
+    }
+
+    #[test]
+    fn a_program_that_cannot_run_is_an_error_by_its_own_name() {
+        let mut stack = vec![0; STACK];
+        let mask = || SigSet::thread_get_mask().expect("a mask");
+        let before = mask();
+        for (program, why) in [("/not/there", Errno::ENOENT), ("/etc", Errno::EACCES)] {
+            let error = spawn(&PluginSpec::new("none", program), &mut stack).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(why as i32), "{program}");
+        }
+        let nul = spawn(&PluginSpec::new("none", "a\0b"), &mut stack).unwrap_err();
+        assert_eq!(nul.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(mask(), before);
     }
 }
