@@ -50,6 +50,7 @@ mod lane;
 pub mod layer;
 mod printable;
 mod readiness;
+mod rope;
 mod session;
 mod supervisor;
 pub mod template;

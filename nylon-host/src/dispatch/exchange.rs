@@ -22,6 +22,7 @@ use super::mutation::{Changes, HeadOp, RequestOp};
 use super::tape::Tape;
 use crate::body::Body;
 use crate::lane::Lane;
+use crate::rope::Rope;
 use crate::session::{Phase, Session};
 use crate::template::TemplateContext;
 
@@ -108,7 +109,7 @@ pub(crate) struct Exchange {
     pub(super) changes: Changes,
     /// Changes of the response made before there was one, in order.
     pub(super) draft: SmallVec<[HeadOp; 2]>,
-    pub(super) draft_body: Option<Bytes>,
+    pub(super) draft_body: Option<Rope>,
     /// Bytes of response body that went out.
     pub(super) sent: u64,
     /// Why the request failed, for Logging.

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::header_names::HeaderNames;
 use crate::error::Failure;
+use crate::rope::Rope;
 use crate::session::Commit;
 
 /// A change of the response head.
@@ -28,7 +29,7 @@ pub(crate) enum RequestOp {
     Query(String),
     Set(HeaderName, HeaderValue),
     Remove(HeaderName),
-    Body(Bytes),
+    Body(Rope),
 }
 
 /// A commit, checked as a whole.
@@ -36,7 +37,7 @@ pub(crate) enum RequestOp {
 pub(crate) struct Changes {
     pub(crate) head: SmallVec<[HeadOp; 2]>,
     pub(crate) request: SmallVec<[RequestOp; 1]>,
-    pub(crate) body: Option<Bytes>,
+    pub(crate) body: Option<Rope>,
     /// Framing and hop-by-hop headers that were taken and not used: the gateway frames by itself.
     pub(crate) overruled: usize,
 }
@@ -48,7 +49,7 @@ impl Changes {
             RequestOp::Body(body) => Some(body),
             _ => None,
         });
-        set.or(self.body)
+        set.or(self.body).map(Rope::into_bytes)
     }
 }
 
@@ -216,9 +217,9 @@ fn query(value: &[u8]) -> Result<String, Failure> {
     }
 }
 
-fn body(commit: &Commit, value: Value<'_>, staged: Option<&Bytes>) -> Result<Bytes, Failure> {
+fn body(commit: &Commit, value: Value<'_>, staged: Option<&Rope>) -> Result<Rope, Failure> {
     match value {
-        Value::Inline(bytes) => Ok(commit.share(bytes)),
+        Value::Inline(bytes) => Ok(commit.share(bytes).into()),
         Value::Staged => staged.cloned().ok_or_else(|| refused("a staged body that never came")),
     }
 }

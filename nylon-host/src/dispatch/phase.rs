@@ -12,6 +12,7 @@ use super::header_names::HeaderNames;
 use super::mutation;
 use super::tape;
 use crate::error::Failure;
+use crate::rope::Rope;
 use crate::session::{Event, Held, HostCall, Invocation, Phase, Session, Verdict};
 
 /// What a phase gets besides the request.
@@ -225,7 +226,7 @@ impl Handler {
     fn answer(&mut self, exchange: &mut Exchange, call: HostCall) {
         let Self { invocation, feeds, .. } = self;
         match call.method {
-            wire::METHOD_GET_PAYLOAD => feeds.bytes(invocation, call, self.payload.clone()),
+            wire::METHOD_GET_PAYLOAD => feeds.bytes(invocation, call, self.payload.clone().into()),
             wire::METHOD_READ_RESPONSE_FULL_BODY => {
                 let body = exchange.draft_body.clone().unwrap_or_default();
                 feeds.bytes(invocation, call, body);
@@ -265,7 +266,7 @@ enum Reader {
 #[derive(Debug)]
 enum Source {
     Request(Reader),
-    Bytes(Bytes),
+    Bytes(Rope),
 }
 
 /// Bodies on their way to a handler, in the order it asked.
@@ -280,9 +281,9 @@ impl Feeds {
     }
 
     /// Answers with `bytes`: in one frame where they fit.
-    fn bytes(&mut self, invocation: &mut Invocation, call: HostCall, bytes: Bytes) {
+    fn bytes(&mut self, invocation: &mut Invocation, call: HostCall, bytes: Rope) {
         if bytes.len() <= wire::LIMIT_RECORD {
-            invocation.reply(&call, &bytes);
+            invocation.reply(&call, &bytes.into_bytes());
         } else {
             self.add(call, Source::Bytes(bytes));
         }
@@ -307,7 +308,7 @@ impl Feeds {
                 return;
             }
             let piece = match source {
-                Source::Bytes(bytes) => bytes.slice(*at..end.min(*at + room)),
+                Source::Bytes(bytes) => bytes.slice(*at, room),
                 Source::Request(_) => tape.slice(*at, room),
             };
             *at += piece.len();

@@ -15,6 +15,7 @@ use super::tail::{Guard, LogTail};
 use super::{ServiceError, error_response, too_long};
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
+use crate::rope::Rope;
 use crate::session::{Event, HostCall, Phase, Verdict};
 
 impl Guard {
@@ -106,7 +107,7 @@ impl Exchange {
     }
 
     /// A body of a plugin's making: what described the old one goes.
-    fn replace_body(&mut self, body: Bytes) -> Body {
+    fn replace_body(&mut self, body: Rope) -> Body {
         for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
             self.headers.remove(name);
         }
@@ -271,7 +272,7 @@ impl Exchange {
                         Some(failure) => return Err(failure),
                     },
                 };
-                let filtered = changed.unwrap_or(part);
+                let filtered = changed.map_or(part, Rope::into_bytes);
                 if whole.is_empty() && out.is_empty() {
                     piece = filtered;
                     break;

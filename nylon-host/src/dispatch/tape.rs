@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::body::{Body, Tail};
 use crate::error::Failure;
+use crate::rope::Rope;
 
 /// Most bytes kept of a body that a plugin reads and an upstream gets as well (CONTRACT B06).
 pub(crate) const KEPT_MAX: usize = nylon_protocol::wire::LIMIT_RAW_BODY;
@@ -54,10 +55,10 @@ impl Tape {
     }
 
     /// Replaces the body by one a plugin made.
-    pub(crate) fn replace(&mut self, body: Bytes) {
+    pub(crate) fn replace(&mut self, body: Rope) {
         *self = Self::new(Body::empty());
         self.end = body.len();
-        self.pieces.extend((!body.is_empty()).then_some(body));
+        self.pieces = body.into_pieces();
         self.complete = true;
     }
 

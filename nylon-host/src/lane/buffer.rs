@@ -1,17 +1,24 @@
-//! Where payloads go when they leave the ring: one copy, and as a rule no allocation.
+//! Where payloads go when they leave the ring: one copy, and as a rule no fresh memory.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use nylon_protocol::{Frame, wire};
+
+use crate::rope::LARGE;
 
 /// Payloads up to this many bytes share a chunk.
 const SMALL: usize = 2 * 1024;
 /// A chunk. What shares it keeps all of it alive, so only what a worker can have one of per invocation does: its final
 /// REPLY.
 const CHUNK: usize = 8 * 1024;
+/// Blocks kept for use again: 1 MiB.
+const BLOCKS_KEPT: usize = 16;
 
 /// The next payload's place.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
+    blocks: Arc<Blocks>,
     /// Carved into payloads; taken again from its begin once they are gone.
     chunk: BytesMut,
     /// One payload of its own.
@@ -28,7 +35,7 @@ impl Buffer {
             }
             &mut self.chunk
         } else {
-            self.own = BytesMut::with_capacity(len);
+            self.own = if in_block(len) { self.blocks.take() } else { BytesMut::with_capacity(len) };
             &mut self.own
         }
     }
@@ -37,9 +44,55 @@ impl Buffer {
     pub(super) fn take(&mut self, frame: &Frame) -> Bytes {
         if shares(frame) {
             self.chunk.split().freeze()
+        } else if in_block(frame.len as usize) {
+            let (bytes, blocks) = (std::mem::take(&mut self.own), self.blocks.clone());
+            Bytes::from_owner(Block { bytes, blocks })
         } else {
             std::mem::take(&mut self.own).freeze()
         }
+    }
+}
+
+/// Whether a payload of `len` bytes gets a block: at least half of it, so that what is kept alive is mostly used.
+fn in_block(len: usize) -> bool {
+    (LARGE..=wire::LIMIT_DATA).contains(&len)
+}
+
+/// Memory for large payloads, used again: fresh memory costs a page fault for every 4 KiB, which is more than the copy.
+#[derive(Debug, Default)]
+struct Blocks(Mutex<Vec<BytesMut>>);
+
+impl Blocks {
+    /// An empty block of `wire::LIMIT_DATA` bytes.
+    fn take(&self) -> BytesMut {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| BytesMut::with_capacity(wire::LIMIT_DATA))
+    }
+
+    fn give_back(&self, mut block: BytesMut) {
+        block.clear();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < BLOCKS_KEPT {
+            kept.push(block);
+        }
+    }
+}
+
+/// A payload in a block, which goes back when nobody has the payload any more.
+struct Block {
+    bytes: BytesMut,
+    blocks: Arc<Blocks>,
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.blocks.give_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -68,6 +121,20 @@ mod tests {
         let again =
             (0..200).any(|_| put(&mut buffer, wire::KIND_REPLY, &[3; 100]).as_ptr() == start);
         assert!(again, "the chunk is taken from its begin again");
+    }
+
+    #[test]
+    fn large_payloads_use_blocks_again() {
+        let mut buffer = Buffer::default();
+        let payloads: Vec<_> =
+            (0..20).map(|byte| put(&mut buffer, wire::KIND_DATA, &[byte; LARGE])).collect();
+        let places: Vec<_> = payloads.iter().map(|p| p.as_ptr()).collect();
+        assert!(payloads.iter().zip(0..).all(|(p, byte)| p.iter().all(|b| *b == byte)));
+        drop(payloads);
+        for _ in 0..100 {
+            let again = put(&mut buffer, wire::KIND_DATA, &[7; wire::LIMIT_DATA]);
+            assert!(places.contains(&again.as_ptr()), "no fresh memory");
+        }
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use nylon_protocol::check::{self, Issued, Verdict, Window};
 use nylon_protocol::{Frame, Token, Violation, wire};
 use rustc_hash::FxHashSet;
 
 use super::Shape;
 use super::flood::Flood;
+use crate::rope;
 
 /// A frame that came up, with its payload.
 #[derive(Debug)]
@@ -110,8 +111,6 @@ const INBOX_FRAMES: usize = 4096;
 const INBOX_KEPT: usize = 4;
 /// Bytes of records one invocation may have waiting: a commit and a final frame, and room to spare.
 const INBOX_BYTES: usize = 4 * wire::LIMIT_RECORD;
-/// DATA frames are joined in an inbox up to this many bytes, so that a flood of tiny ones costs no memory.
-const JOIN_UP_TO: usize = 64 * 1024;
 
 impl Table {
     pub(crate) fn new(shape: &Shape) -> Self {
@@ -259,11 +258,8 @@ impl Table {
                 if let Some(last) = slot.inbox.back_mut()
                     && last.frame.kind == wire::KIND_DATA
                     && last.frame.method == frame.method
-                    && last.payload.len() + payload.len() <= JOIN_UP_TO
+                    && rope::join(&mut last.payload, &payload)
                 {
-                    let mut joined = BytesMut::from(std::mem::take(&mut last.payload));
-                    joined.extend_from_slice(&payload);
-                    last.payload = joined.freeze();
                     last.frame.flags = frame.flags;
                     return Ok(Delivery::Delivered(slot.waker.take()));
                 }

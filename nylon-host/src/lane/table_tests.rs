@@ -158,7 +158,7 @@ fn data_is_joined_and_held_to_the_window() {
     for _ in 0..WINDOW / 64 {
         assert_eq!(give(&mut table, frame(wire::KIND_DATA, open, 64), &[7; 64]), Ok(true));
     }
-    assert_eq!(table.slots[open.0.idx as usize].inbox.len(), 4, "64 KiB each");
+    assert_eq!(table.slots[open.0.idx as usize].inbox.len(), 8, "32 KiB each");
     let more = give(&mut table, frame(wire::KIND_DATA, open, 1), b"x");
     assert_eq!(more, Err(Violation::Window("exceeded")));
     assert_eq!(table.give_back(open.0, 1000), None, "not worth a frame");

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use nylon_protocol::record::{Fault, Mutation, Op};
 use nylon_protocol::{Violation, wire};
 
@@ -12,6 +12,7 @@ use super::phase::{Phase, PhaseSet};
 use crate::error::Failure;
 use crate::lane::Inbound;
 use crate::printable::printable;
+use crate::rope::Rope;
 
 /// How a handler finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +30,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Commit {
     mutation: Bytes,
     /// A response body that came ahead of the record.
-    pub staged_response: Option<Bytes>,
+    pub staged_response: Option<Rope>,
     /// A request body that came ahead of the record.
-    pub staged_request: Option<Bytes>,
+    pub staged_request: Option<Rope>,
 }
 
 impl Commit {
@@ -96,8 +97,8 @@ pub(crate) struct Machine {
     phase: Phase,
     streaming: bool,
     staged_max: usize,
-    staged_response: Option<BytesMut>,
-    staged_request: Option<BytesMut>,
+    staged_response: Option<Rope>,
+    staged_request: Option<Rope>,
     clock: Stopwatch,
 }
 
@@ -215,15 +216,11 @@ impl Machine {
             _ => return Action::Abort(Failure::Refused("stream data before Stream()".into())),
         };
         let bytes = payload.len();
-        if staged.as_ref().map_or(0, BytesMut::len) + bytes > self.staged_max {
+        if staged.as_ref().map_or(0, Rope::len) + bytes > self.staged_max {
             let why = format!("a body over {} bytes", self.staged_max);
             return Action::Abort(Failure::Refused(why));
         }
-        match staged {
-            // Not copied: it has its buffer to itself.
-            None => *staged = Some(payload.into()),
-            Some(body) => body.extend_from_slice(&payload),
-        }
+        staged.get_or_insert_default().push(payload);
         Action::Staged(method, bytes)
     }
 
@@ -234,8 +231,8 @@ impl Machine {
         }
         Ok(Commit {
             mutation,
-            staged_response: self.staged_response.take().map(BytesMut::freeze),
-            staged_request: self.staged_request.take().map(BytesMut::freeze),
+            staged_response: self.staged_response.take(),
+            staged_request: self.staged_request.take(),
         })
     }
 }

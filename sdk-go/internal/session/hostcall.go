@@ -226,6 +226,7 @@ func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 			c.pieces = append(c.pieces, l.Keep(f))
 		}
 		t.hold(c, uint64(f.Len))
+		t.moved.Broadcast()
 	} else {
 		c.take(f.Payload)
 		t.unacked += uint64(f.Len)
@@ -233,7 +234,6 @@ func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 	if f.Flags&wire.FlagMore == 0 {
 		t.end(c, nil)
 	}
-	t.moved.Broadcast()
 	inv.mu.Unlock()
 	inv.returnWindow(t, false)
 	return nil
