@@ -322,7 +322,9 @@ fn check_from_host(frame: &Frame) -> Result<(), Violation> {
                 wire::METHOD_STREAM_REQUEST_BODY,
             ];
             one_of(frame.method, &bodies)?;
-            call_number(frame)?;
+            if frame.method != wire::METHOD_READ_REQUEST_FULL_BODY {
+                call_number(frame)?;
+            }
             data_len(frame)
         }
         wire::KIND_WINDOW => window_len(frame),

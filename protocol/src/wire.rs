@@ -725,8 +725,10 @@ pub const FEATURE_REQUEST_BODY_FILTER: u64 = 4;
 pub const FEATURE_HEADER_NAMES: u64 = 8;
 /// the section of that name (since 1.1)
 pub const FEATURE_RESPONSE_KEPT: u64 = 16;
+/// a host may send the request body before it is asked for (since 1.1)
+pub const FEATURE_BODY_AHEAD: u64 = 32;
 /// all features this tree offers
-pub const FEATURE_KNOWN: u64 = 31;
+pub const FEATURE_KNOWN: u64 = 63;
 
 // Indices into a lane's statistics (never trusted).
 /// frames taken from the peer's ring, stored before the frame is worked on
@@ -763,8 +765,10 @@ pub const LIMIT_PIECE: usize = 49152;
 pub const LIMIT_INLINE_BODY: usize = 49152;
 /// largest payload in a step record
 pub const LIMIT_PAYLOAD_INLINE: usize = 16384;
-/// DATA in flight per invocation and direction
-pub const LIMIT_WINDOW: usize = 262144;
+/// DATA in flight per invocation and direction: half the default A
+pub const LIMIT_WINDOW: usize = 524288;
+/// largest request body sent before it is asked for
+pub const LIMIT_BODY_AHEAD: usize = 1048576;
 /// staged body per invocation, default
 pub const LIMIT_STAGED: usize = 8388608;
 /// RawBody, default

@@ -28,7 +28,7 @@ func Config(config any) Option {
 // Timeout is the deadline of each phase, 5 s unless set.
 func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// Window is how many bytes of a body may be in flight, 256 KiB unless set.
+// Window is how many bytes of a body may be in flight, 512 KiB unless set.
 func Window(bytes int) Option { return func(o *options) { o.host.Window = uint32(bytes) } }
 
 // MaxRawBody bounds Request.RawBody, 8 MiB unless set.

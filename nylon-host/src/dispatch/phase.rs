@@ -43,6 +43,8 @@ pub(super) struct Handler {
     pub(super) slot: usize,
     payload: Bytes,
     feeds: Feeds,
+    /// The request body goes to it before it asked, and it did not ask yet.
+    ahead: bool,
 }
 
 /// Bytes of headers a plugin sees of a response head: a larger one would leave a step no room for anything else.
@@ -120,8 +122,15 @@ impl Exchange {
         if keeps {
             self.slots[step.slot].head = if head.is_some() || opens { head } else { last };
         }
-        let (slot, feeds) = (step.slot, Feeds::default());
-        Ok(Some(Handler { invocation, phase, slot, payload, feeds }))
+        let mut feeds = Feeds::default();
+        let ahead = phase == Phase::RequestFilter
+            && invocation.asks_body()
+            && self.tape.is_here(wire::LIMIT_BODY_AHEAD)?;
+        if ahead {
+            let call = HostCall { number: 0, method: wire::METHOD_READ_REQUEST_FULL_BODY };
+            feeds.add(call, Source::Request(Reader::Whole));
+        }
+        Ok(Some(Handler { invocation, phase, slot: step.slot, payload, feeds, ahead }))
     }
 
     /// The session to run `phase` of `step` in; `None` when it does not want it.
@@ -190,6 +199,9 @@ impl Handler {
 
     /// Gives the session back, for the phases to come. The handler has ended.
     fn give_back(self, exchange: &mut Exchange) {
+        if self.ahead {
+            self.invocation.note_body(false);
+        }
         if let Some(session) = self.invocation.into_session() {
             exchange.slots[self.slot].seat = Seat::Own(session);
         }
@@ -225,7 +237,12 @@ impl Handler {
 
     fn answer(&mut self, exchange: &mut Exchange, call: HostCall) {
         let Self { invocation, feeds, .. } = self;
+        let whole = call.method == wire::METHOD_READ_REQUEST_FULL_BODY;
+        if whole {
+            invocation.note_body(true);
+        }
         match call.method {
+            _ if whole && std::mem::take(&mut self.ahead) => invocation.answered(),
             wire::METHOD_GET_PAYLOAD => feeds.bytes(invocation, call, self.payload.clone().into()),
             wire::METHOD_READ_RESPONSE_FULL_BODY => {
                 let body = exchange.draft_body.clone().unwrap_or_default();

@@ -1,6 +1,8 @@
 //! A request body that may be read by plugins before it goes upstream, and still goes upstream.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
@@ -109,6 +111,28 @@ impl Tape {
             }
         }
         Ok(())
+    }
+
+    /// Whether the whole body is here, of at most `max` bytes; waits for nothing. It is kept then.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn is_here(&mut self, max: usize) -> Result<bool, Failure> {
+        let most = self.rest.as_ref().and_then(|rest| http_body::Body::size_hint(rest).upper());
+        let small = self.complete || most.is_some_and(|n| n <= max as u64);
+        if self.lost(0) || !small {
+            return Ok(false);
+        }
+        let mut now = Context::from_waker(Waker::noop());
+        while !self.complete && self.end <= max {
+            match pin!(self.read()).poll(&mut now) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return Ok(false),
+            }
+        }
+        let here = self.complete && self.end <= max;
+        self.keep |= here;
+        Ok(here)
     }
 
     /// Up to `max` bytes from offset `at`, empty when they were not read yet.

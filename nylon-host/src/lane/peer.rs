@@ -1,6 +1,6 @@
 //! The worker behind one or several lanes: who it is, and why it is no longer to be used, once it is not.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use nylon_protocol::Violation;
@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) plugin: Arc<str>,
     /// Index of each entry, by name.
     pub(crate) entries: FxHashMap<String, u16>,
+    /// By entry: whether its last handler that could asked for the whole body of its request.
+    pub(crate) asks_body: Box<[AtomicBool]>,
     pub(crate) minor: u16,
     /// What it agreed to, `wire::FEATURE_*` bits.
     pub(crate) features: u64,
@@ -49,9 +51,11 @@ pub(crate) struct Peer {
 impl Peer {
     /// The worker of `plugin` that agreed on `minor` and `features`; its entries in the order of their indices.
     pub(crate) fn new(plugin: Arc<str>, entries: &[String], minor: u16, features: u64) -> Self {
+        let asks_body = entries.iter().map(|_| AtomicBool::new(false)).collect();
         let entries = entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
         let (fault, faulted) = (OnceLock::new(), Notify::new());
-        Self { plugin, entries, minor, features, frames: AtomicU64::new(0), fault, faulted }
+        let frames = AtomicU64::new(0);
+        Self { plugin, entries, asks_body, minor, features, frames, fault, faulted }
     }
 
     /// Reports that the worker is not to be used any more; the first report counts.

@@ -51,7 +51,7 @@ impl Commit {
 /// A question of the handler to the host.
 #[derive(Debug)]
 pub(crate) struct HostCall {
-    /// The worker's own number for it, > 0.
+    /// The worker's own number for it, > 0; 0 = the host answers before it is asked.
     pub number: u32,
     /// One of `wire::METHOD_*`.
     pub method: u32,

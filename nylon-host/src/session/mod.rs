@@ -11,7 +11,7 @@ mod tests;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nylon_protocol::record::{StepWriter, write_fault};
@@ -327,18 +327,38 @@ impl Invocation {
         self.lane().send(&frame, &payload);
     }
 
+    /// Whether the handler is likely to ask for the whole request body, and takes it before.
+    pub(crate) fn asks_body(&self) -> bool {
+        let takes = self.lane().peer.features & wire::FEATURE_BODY_AHEAD != 0;
+        takes && self.asked().load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the handler asked for the whole request body.
+    pub(crate) fn note_body(&self, asked: bool) {
+        self.asked().store(asked, Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> &AtomicBool {
+        &self.lane().peer.asks_body[usize::from(self.session().entry)]
+    }
+
+    /// The call is answered by what was sent ahead of it.
+    pub(crate) fn answered(&self) {
+        self.lane().answered_call(self.token);
+    }
+
     /// Bytes of body the worker takes now.
     pub(crate) fn room(&self) -> usize {
         self.lane().window_left(self.token).min(wire::LIMIT_DATA)
     }
 
-    /// Sends a piece of the body a call asked for, at most [`Self::room`] bytes.
+    /// Sends a piece of the body a call asked for, or will ask for, at most [`Self::room`] bytes.
     pub(crate) fn send_piece(&mut self, call: &HostCall, piece: &[u8], last: bool) {
         let mut frame = self.frame(wire::KIND_DATA).method(call.method).status(call.number);
-        if last {
-            self.lane().answered_call(self.token);
-        } else {
+        if !last {
             frame = frame.flags(wire::FLAG_MORE);
+        } else if call.number != 0 {
+            self.answered();
         }
         self.lane().send_data(self.token, &frame, piece);
     }

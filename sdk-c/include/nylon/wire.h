@@ -387,7 +387,8 @@
 #define NYLON_FEATURE_REQUEST_BODY_FILTER 4 /* phase 5 (since 1.1) */
 #define NYLON_FEATURE_HEADER_NAMES 8 /* header names of the group `name` travel as ids (since 1.1) */
 #define NYLON_FEATURE_RESPONSE_KEPT 16 /* the section of that name (since 1.1) */
-#define NYLON_FEATURE_KNOWN 31 /* all features this tree offers */
+#define NYLON_FEATURE_BODY_AHEAD 32 /* a host may send the request body before it is asked for (since 1.1) */
+#define NYLON_FEATURE_KNOWN 63 /* all features this tree offers */
 
 /* Indices into a lane's statistics (never trusted). */
 #define NYLON_STAT_TAKEN 0 /* frames taken from the peer's ring, stored before the frame is worked on */
@@ -408,7 +409,8 @@
 #define NYLON_LIMIT_PIECE 49152 /* largest body piece in a step record */
 #define NYLON_LIMIT_INLINE_BODY 49152 /* largest body value in a mutation record; larger ones are staged */
 #define NYLON_LIMIT_PAYLOAD_INLINE 16384 /* largest payload in a step record */
-#define NYLON_LIMIT_WINDOW 262144 /* DATA in flight per invocation and direction */
+#define NYLON_LIMIT_WINDOW 524288 /* DATA in flight per invocation and direction: half the default A */
+#define NYLON_LIMIT_BODY_AHEAD 1048576 /* largest request body sent before it is asked for */
 #define NYLON_LIMIT_STAGED 8388608 /* staged body per invocation, default */
 #define NYLON_LIMIT_RAW_BODY 8388608 /* RawBody, default */
 #define NYLON_LIMIT_HOST_CALLS 4 /* CALLs of one invocation the host works on at a time */

@@ -32,7 +32,7 @@ func (inv *Invocation) place(f *lane.Frame) []byte {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	t, n := inv.talk(), int(f.Len)
-	c := t.callOf(f.Status)
+	c := inv.callFor(f)
 	switch {
 	case c == nil || c.method != f.Method || uint64(n) > t.in.Room() || c.stream && n <= smallPiece:
 		return nil

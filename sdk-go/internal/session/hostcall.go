@@ -35,6 +35,7 @@ type traffic struct {
 	in       wire.Window // DATA we receive
 	windowMu sync.Mutex  // orders WINDOW frames; taken before mu
 	unacked  uint64      // bytes handed on of which the host was not told
+	ahead    *hostCall   // for the request body, answered before it is made
 	waited   time.Duration
 }
 
@@ -62,7 +63,9 @@ func (inv *Invocation) startCall(method uint32, payload []byte, stream bool) (*h
 	if s.w.Features&wire.FeatureHostCalls == 0 {
 		return nil, ErrNotNegotiated
 	}
-	inv.blocks()
+	if !inv.isAnswered(method) {
+		inv.blocks()
+	}
 	inv.mu.Lock()
 	t := inv.talk()
 	for inv.alive() == nil && len(t.calls) >= wire.LimitHostCalls {
@@ -73,8 +76,11 @@ func (inv *Invocation) startCall(method uint32, payload []byte, stream bool) (*h
 		return nil, err
 	}
 	t.lastNum++
-	c := &hostCall{num: t.lastNum, method: method, stream: stream}
-	t.calls = append(t.calls, c)
+	c := t.claim(method)
+	c.num, c.stream = t.lastNum, stream
+	if !c.done {
+		t.calls = append(t.calls, c)
+	}
 	if stream {
 		t.streams = append(t.streams, c)
 	}
@@ -212,7 +218,7 @@ func (inv *Invocation) answer(l *lane.Lane, f *lane.Frame) error {
 func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 	inv.mu.Lock()
 	t := inv.talk()
-	c := t.callOf(f.Status)
+	c := inv.callFor(f)
 	if c == nil || c.method != f.Method {
 		inv.mu.Unlock()
 		return fmt.Errorf("data of method %d for call %d, which is not open", f.Method, f.Status)

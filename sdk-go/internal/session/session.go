@@ -121,7 +121,7 @@ func (inv *Invocation) forget() {
 	if inv.sent.Load() && !inv.running {
 		inv.request.b, inv.response.b = nil, nil
 		if inv.traffic != nil {
-			inv.traffic.streams = nil
+			inv.traffic.streams, inv.traffic.ahead = nil, nil
 		}
 	}
 }

@@ -215,8 +215,10 @@ func checkFromHost(f *Frame) error {
 		default:
 			return violate("method", "%d", f.Method)
 		}
-		if err := callNumber(f); err != nil {
-			return err
+		if f.Method != MethodReadRequestFullBody {
+			if err := callNumber(f); err != nil {
+				return err
+			}
 		}
 		return dataLen(f)
 	case KindWindow:

@@ -458,7 +458,8 @@ const (
 	FeatureRequestBodyFilter uint64 = 4  // phase 5 (since 1.1)
 	FeatureHeaderNames       uint64 = 8  // header names of the group `name` travel as ids (since 1.1)
 	FeatureResponseKept      uint64 = 16 // the section of that name (since 1.1)
-	FeatureKnown             uint64 = 31 // all features this tree offers
+	FeatureBodyAhead         uint64 = 32 // a host may send the request body before it is asked for (since 1.1)
+	FeatureKnown             uint64 = 63 // all features this tree offers
 )
 
 // Indices into a lane's statistics (never trusted).
@@ -483,7 +484,8 @@ const (
 	LimitPiece         int = 49152    // largest body piece in a step record
 	LimitInlineBody    int = 49152    // largest body value in a mutation record; larger ones are staged
 	LimitPayloadInline int = 16384    // largest payload in a step record
-	LimitWindow        int = 262144   // DATA in flight per invocation and direction
+	LimitWindow        int = 524288   // DATA in flight per invocation and direction: half the default A
+	LimitBodyAhead     int = 1048576  // largest request body sent before it is asked for
 	LimitStaged        int = 8388608  // staged body per invocation, default
 	LimitRawBody       int = 8388608  // RawBody, default
 	LimitHostCalls     int = 4        // CALLs of one invocation the host works on at a time
