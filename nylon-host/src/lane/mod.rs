@@ -279,9 +279,9 @@ impl Lane {
         usize::try_from(self.table().window_left(token)).unwrap_or(usize::MAX)
     }
 
-    /// Notes that `bytes` of DATA were handed on and tells the worker when it is worth a frame.
-    pub(crate) fn give_back(&self, token: Token, frame: &Frame, bytes: usize) {
-        let total = self.table().give_back(token, bytes);
+    /// Notes that `bytes` of DATA were handed on and tells the worker when it is worth a frame, as long as `more` follow.
+    pub(crate) fn give_back(&self, token: Token, frame: &Frame, bytes: usize, more: bool) {
+        let total = self.table().give_back(token, bytes, more);
         if let Some(total) = total {
             self.send(frame, &total.to_le_bytes());
         }

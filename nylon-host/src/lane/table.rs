@@ -33,6 +33,8 @@ struct Slot {
     calls: usize,
     /// DATA of the worker.
     up: Window,
+    /// The total of the last WINDOW sent for it.
+    told: u64,
     /// DATA to the worker.
     down: Window,
     inbox: VecDeque<Inbound>,
@@ -45,7 +47,8 @@ impl Slot {
     fn new(issued: Issued, window: u32) -> Self {
         let (up, down) = (Window::new(window), Window::new(window));
         let inbox = VecDeque::new();
-        Self { issued, finished: false, calls: 0, up, down, inbox, queued: 0, waker: None }
+        let (calls, told, queued) = (0, 0, 0);
+        Self { issued, finished: false, calls, up, told, down, inbox, queued, waker: None }
     }
 
     /// The same slot for another invocation: its inbox keeps its room, if it is small.
@@ -211,13 +214,17 @@ impl Table {
         }
     }
 
-    /// Notes that `bytes` of DATA were handed on; gives the new total for WINDOW when it is worth a frame.
-    pub(crate) fn give_back(&mut self, token: Token, bytes: usize) -> Option<u64> {
-        let quarter = u64::from(self.window / 4);
+    /// Notes that `bytes` of DATA were handed on; gives the new total for WINDOW when it is worth a frame: half a window,
+    /// and `more` follow.
+    pub(crate) fn give_back(&mut self, token: Token, bytes: usize, more: bool) -> Option<u64> {
+        let half = u64::from(self.window / 2);
         let slot = self.current(token)?;
-        let before = slot.up.give(0);
         let total = slot.up.give(bytes as u64);
-        (total / quarter != before / quarter).then_some(total)
+        let worth = more && total - slot.told >= half;
+        worth.then(|| {
+            slot.told = total;
+            total
+        })
     }
 
     /// How many bytes of DATA may be sent down now.

@@ -161,8 +161,9 @@ fn data_is_joined_and_held_to_the_window() {
     assert_eq!(table.slots[open.0.idx as usize].inbox.len(), 8, "32 KiB each");
     let more = give(&mut table, frame(wire::KIND_DATA, open, 1), b"x");
     assert_eq!(more, Err(Violation::Window("exceeded")));
-    assert_eq!(table.give_back(open.0, 1000), None, "not worth a frame");
-    assert_eq!(table.give_back(open.0, 100_000), Some(101_000));
+    assert_eq!(table.give_back(open.0, 1000, true), None, "not worth a frame");
+    assert_eq!(table.give_back(open.0, 200_000, false), None, "nothing follows");
+    assert_eq!(table.give_back(open.0, 1000, true), Some(202_000));
     assert_eq!(give(&mut table, frame(wire::KIND_DATA, open, 1), b"x"), Ok(true));
 }
 

@@ -79,8 +79,8 @@ pub(crate) enum Action {
     Event(Event),
     /// The final frame came: give the credit back, then tell the caller. The set is what the session still wants.
     Finish(Result<(Verdict, Commit), Failure>, PhaseSet),
-    /// These bytes were staged: give them back to the worker's window.
-    Staged(u32, usize),
+    /// These bytes were staged: give them back to the worker's window. Whether more of that body follow.
+    Staged(u32, usize, bool),
     /// The host does not know the method of this call: say so, and fail the session.
     Unknown(HostCall),
     /// The time was up before this came: void the invocation.
@@ -155,7 +155,7 @@ impl Machine {
                 Err(v) => Action::Violation(v),
             },
             wire::KIND_CALL => self.on_call(frame.status, frame.method, payload, now()),
-            wire::KIND_DATA => self.on_data(frame.method, payload, now()),
+            wire::KIND_DATA => self.on_data(frame.method, frame.has(wire::FLAG_MORE), payload, now()),
             wire::KIND_WINDOW => Action::Event(Event::Room),
             other => Action::Violation(Violation::Kind(other)),
         }
@@ -205,7 +205,7 @@ impl Machine {
         }
     }
 
-    fn on_data(&mut self, method: u32, payload: Bytes, now: Instant) -> Action {
+    fn on_data(&mut self, method: u32, more: bool, payload: Bytes, now: Instant) -> Action {
         let staged = match method {
             wire::METHOD_SET_RESPONSE_STREAM_DATA if self.streaming => {
                 self.clock = Stopwatch::start(STREAM_IDLE, now);
@@ -221,7 +221,7 @@ impl Machine {
             return Action::Abort(Failure::Refused(why));
         }
         staged.get_or_insert_default().push(payload);
-        Action::Staged(method, bytes)
+        Action::Staged(method, bytes, more)
     }
 
     /// A record that is sound, with the bodies that came ahead of it.

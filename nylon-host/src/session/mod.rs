@@ -256,13 +256,13 @@ impl Invocation {
                     self.cancel(wire::CANCEL_SHUTDOWN);
                     return Err(Failure::UnknownMethod(call.method));
                 }
-                Action::Staged(method, bytes) => {
+                Action::Staged(method, bytes, more) => {
                     self.staged += bytes as u64;
                     if !self.lane().stage(bytes as u64) {
                         self.cancel(wire::CANCEL_SHUTDOWN);
                         return Err(Failure::Busy);
                     }
-                    self.give_back_as(method, bytes);
+                    self.give_back_as(method, bytes, more);
                     tokio::task::coop::consume_budget().await;
                 }
                 Action::Late => return Err(self.late()),
@@ -365,12 +365,12 @@ impl Invocation {
 
     /// A piece of the streamed response was handed on.
     pub(crate) fn give_back(&mut self, bytes: usize) {
-        self.give_back_as(wire::METHOD_SET_RESPONSE_STREAM_DATA, bytes);
+        self.give_back_as(wire::METHOD_SET_RESPONSE_STREAM_DATA, bytes, true);
     }
 
-    fn give_back_as(&mut self, method: u32, bytes: usize) {
+    fn give_back_as(&mut self, method: u32, bytes: usize, more: bool) {
         let frame = self.frame(wire::KIND_WINDOW).method(method);
-        self.lane().give_back(self.token, &frame, bytes);
+        self.lane().give_back(self.token, &frame, bytes, more);
     }
 
     /// Voids the run and closes the session; `reason` is one of `wire::CANCEL_*`.

@@ -158,7 +158,7 @@ fn the_clock_stands_while_the_host_works() {
 fn after_the_deadline_only_an_answer_counts() {
     let mut peer = Peer::request();
     let staged = peer.after(499).data(wire::METHOD_SET_RESPONSE_FULL_BODY, b"x");
-    assert!(matches!(staged, Action::Staged(_, 1)), "{staged:?}");
+    assert!(matches!(staged, Action::Staged(_, 1, _)), "{staged:?}");
     peer.after(1);
     for frame in [wire::KIND_DATA, wire::KIND_CALL, wire::KIND_WINDOW] {
         let frame = Frame::new(frame).method(wire::METHOD_SET_RESPONSE_FULL_BODY).status(1);
@@ -174,7 +174,7 @@ fn staged_bodies_come_with_the_commit() {
     let mut peer = Peer::request();
     for piece in [&b"one "[..], b"two"] {
         let action = peer.data(wire::METHOD_SET_RESPONSE_FULL_BODY, piece);
-        assert!(matches!(action, Action::Staged(_, n) if n == piece.len()), "{action:?}");
+        assert!(matches!(action, Action::Staged(_, n, _) if n == piece.len()), "{action:?}");
     }
     peer.data(wire::METHOD_SET_REQUEST_BODY, b"up");
     let end = record(&[Op::Body(Value::Staged), Op::RequestBody(Value::Staged)]);

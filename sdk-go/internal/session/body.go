@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
+	"github.com/nylon-rs/nylon/sdk-go/internal/shm"
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
@@ -39,7 +40,7 @@ func (inv *Invocation) place(f *lane.Frame) []byte {
 	case c.stream:
 		return buffers.Get().(*[wire.LimitData]byte)[:n]
 	case c.data == nil && c.method == wire.MethodReadRequestFullBody:
-		c.data = make([]byte, 0, max(n, int(min(inv.Session.req.Bytes(), announced))))
+		c.data = shm.Raw(max(n, int(min(inv.Session.req.Bytes(), announced))))
 	default:
 		c.data = slices.Grow(c.data, n)
 	}

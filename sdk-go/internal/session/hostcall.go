@@ -237,20 +237,24 @@ func (inv *Invocation) data(l *lane.Lane, f *lane.Frame) error {
 		c.take(f.Payload)
 		t.unacked += uint64(f.Len)
 	}
-	if f.Flags&wire.FlagMore == 0 {
+	last := f.Flags&wire.FlagMore == 0
+	if last {
 		t.end(c, nil)
 	}
 	inv.mu.Unlock()
-	inv.returnWindow(t, false)
+	if !last {
+		inv.returnWindow(t, false)
+	}
 	return nil
 }
 
-// returnWindow tells the host how much was taken: when it is a quarter of the window, or with all, anything.
+// returnWindow tells the host how much was taken: when it is half the window, or with all, anything. What is held back
+// at the end of one body is told in the course of the next.
 func (inv *Invocation) returnWindow(t *traffic, all bool) {
 	t.windowMu.Lock() // totals leave in the order they were counted
 	defer t.windowMu.Unlock()
 	inv.mu.Lock()
-	if inv.sent.Load() || t.unacked == 0 || !all && t.unacked < uint64(inv.Session.w.Window/4) {
+	if inv.sent.Load() || t.unacked == 0 || !all && t.unacked < uint64(inv.Session.w.Window/2) {
 		inv.mu.Unlock()
 		return
 	}
