@@ -40,7 +40,11 @@ func (inv *Invocation) place(f *lane.Frame) []byte {
 	case c.stream:
 		return buffers.Get().(*[wire.LimitData]byte)[:n]
 	case c.data == nil && c.method == wire.MethodReadRequestFullBody:
-		c.data = shm.Raw(max(n, int(min(inv.Session.req.Bytes(), announced))))
+		size := max(n, int(min(inv.Session.req.Bytes(), announced)))
+		if size >= largeBody {
+			takeBallast()
+		}
+		c.data = shm.Raw(size)
 	default:
 		c.data = slices.Grow(c.data, n)
 	}
