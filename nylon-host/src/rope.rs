@@ -91,7 +91,7 @@ mod tests {
 
     fn rope(pieces: &[usize]) -> Rope {
         let mut rope = Rope::default();
-        for (&len, byte) in pieces.iter().zip(1..) {
+        for (&len, byte) in pieces.iter().zip((1..=255).cycle()) {
             rope.push(vec![byte; len].into());
         }
         rope

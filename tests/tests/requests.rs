@@ -129,6 +129,28 @@ async fn a_body_can_be_read_as_it_comes() {
     assert_eq!(answer.text(), format!("{} <nil>", sum(&body)), "past the bound of RawBody");
 }
 
+/// The host sends a body ahead to an entry that asked for the last one: right or wrong, nobody sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_came_ahead_is_the_body() {
+    let _dog = watchdog(60);
+    let site = Site::new().plugin("probe");
+    let site = site.service("perhaps", "probe", "body-perhaps", Value::Null);
+    let site = site.path("/perhaps", "perhaps", &[]);
+    let gateway = Gateway::start(&site).await;
+    let client = Client::new(gateway.addr);
+
+    let hows = ["whole", "whole", "reader", "whole", "no", "reader", "no", "no", "whole", "whole"];
+    for len in [0, 5, 70_000, 700_000, 1 << 20, 3 << 20] {
+        for (i, how) in hows.iter().enumerate() {
+            let body = pattern(i as u64, len);
+            let request = client.request("POST", "/perhaps").header("x-how", *how);
+            let answer = client.send(request, body.clone()).await.expect("an answer");
+            let due = if *how == "no" { String::new() } else { sum(&body) };
+            assert_eq!(answer.text(), due, "{len} bytes, {how} after {i} others");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_may_change_the_request() {
     let _dog = watchdog(60);

@@ -11,7 +11,7 @@ use nylon_protocol::{Token, Violation};
 use nylon_shm::{Armed, Consumer, MappedRing};
 use tokio::sync::Notify;
 
-use super::gate::{CATCH_UP, Cpus, Gate, IDLE, SpinDecision};
+use super::gate::{CATCH_UP, Cpus, Gate, IDLE, SpinDecision, SpinReason};
 use super::{Fault, Lane, Up, lock, reactor};
 
 /// How often the CPUs are counted anew while calls come.
@@ -58,11 +58,13 @@ impl Polling {
     }
 }
 
-/// What the reactor knows of the calls when it looks by a timer.
+/// What the reactor knows when it looks, rung or not.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     calls: u64,
     since: Option<Instant>,
+    /// When the last piece of a large body came, if nothing came since.
+    pub(super) piece: Option<Instant>,
 }
 
 impl Lane {
@@ -172,6 +174,13 @@ impl Lane {
         lock(&self.polling.gate).decision()
     }
 
+    /// Whether the reactor may look for the next piece of a body before it sleeps: never where polling takes the CPU away
+    /// from the worker that makes it.
+    pub(super) fn may_linger(&self) -> bool {
+        use SpinReason::{FewCpus, Policy, Throttled};
+        !matches!(self.spin_decision().reason, FewCpus | Policy | Throttled)
+    }
+
     /// Tells both sides; called with the gate locked.
     fn obey(&self, decision: Option<SpinDecision>) {
         let Some(SpinDecision { spin, reason }) = decision else { return };
@@ -196,7 +205,7 @@ impl Lane {
         let now = Instant::now();
         let calls = self.counters.calls.load(Ordering::Relaxed);
         if look.since.is_none() || calls != look.calls {
-            *look = Look { calls, since: Some(now) };
+            (look.calls, look.since) = (calls, Some(now));
         }
         let silent = look.since.is_some_and(|since| now.duration_since(since) >= IDLE);
         if silent {

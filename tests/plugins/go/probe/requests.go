@@ -48,6 +48,19 @@ func requests(plugin *sdk.NylonPlugin) {
 		p.End()
 	})
 
+	// Reads the body as the request says: whole, as it comes, or not at all.
+	request(plugin, "body-perhaps", func(p *sdk.PhaseRequestFilter) {
+		hash, how := fnv.New64a(), p.Request().Header("x-how")
+		switch how {
+		case "whole":
+			p.Response().BodyText(sum(p.Request().RawBody()))
+		case "reader":
+			n, _ := io.Copy(hash, p.Request().Body())
+			p.Response().BodyText(fmt.Sprintf("%d %d", n, hash.Sum64()))
+		}
+		p.End()
+	})
+
 	request(plugin, "payload", func(p *sdk.PhaseRequestFilter) {
 		first, second := p.GetPayload(), p.GetPayload()
 		p.Response().BodyJSON(map[string]any{"payload": first, "again": second})
