@@ -35,7 +35,8 @@ impl Buffer {
             }
             &mut self.chunk
         } else {
-            self.own = if in_block(len) { self.blocks.take() } else { BytesMut::with_capacity(len) };
+            self.own =
+                if in_block(len) { self.blocks.take() } else { BytesMut::with_capacity(len) };
             &mut self.own
         }
     }

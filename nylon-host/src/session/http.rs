@@ -155,7 +155,9 @@ impl Machine {
                 Err(v) => Action::Violation(v),
             },
             wire::KIND_CALL => self.on_call(frame.status, frame.method, payload, now()),
-            wire::KIND_DATA => self.on_data(frame.method, frame.has(wire::FLAG_MORE), payload, now()),
+            wire::KIND_DATA => {
+                self.on_data(frame.method, frame.has(wire::FLAG_MORE), payload, now())
+            }
             wire::KIND_WINDOW => Action::Event(Event::Room),
             other => Action::Violation(Violation::Kind(other)),
         }

@@ -42,7 +42,7 @@ func (inv *Invocation) place(f *lane.Frame) []byte {
 	case c.data == nil && c.method == wire.MethodReadRequestFullBody:
 		size := max(n, int(min(inv.Session.req.Bytes(), announced)))
 		if size >= largeBody {
-			takeBallast()
+			ballast()
 		}
 		c.data = shm.Raw(size)
 	default:
