@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/nylon-rs/nylon/sdk-go/internal/lane"
-	"github.com/nylon-rs/nylon/sdk-go/internal/shm"
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
@@ -44,7 +43,7 @@ func (inv *Invocation) place(f *lane.Frame) []byte {
 		if size >= largeBody {
 			ballast()
 		}
-		c.data = shm.Raw(size)
+		c.data = make([]byte, 0, size)
 	default:
 		c.data = slices.Grow(c.data, n)
 	}

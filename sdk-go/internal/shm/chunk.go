@@ -1,10 +1,5 @@
 package shm
 
-import (
-	"strings"
-	"unsafe"
-)
-
 const (
 	chunkSize = 64 << 10
 	chunkMax  = 16 << 10 // longer copies get an allocation of their own
@@ -27,15 +22,4 @@ func (c *Chunks) Take(n int) []byte {
 	b := c.free[:n:n]
 	c.free = c.free[(n+7)&^7:]
 	return b
-}
-
-// Raw returns an empty slice with room for at least n bytes, which are not zeroed as make would: the caller fills them
-// before anybody sees them.
-func Raw(n int) []byte {
-	var b strings.Builder
-	b.Grow(n + 1)
-	_ = b.WriteByte(0)
-	// SAFETY: the string begins the builder's buffer of b.Cap() bytes, one allocation that holds no pointers; builder and
-	// string are dropped here, so that the slice is its only user.
-	return unsafe.Slice(unsafe.StringData(b.String()), b.Cap())[:0]
 }
