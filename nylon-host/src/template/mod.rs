@@ -64,6 +64,14 @@ impl Template {
 
     /// The template with every expression replaced by its value for this request.
     pub fn expand(&self, context: &dyn TemplateContext) -> String {
-        self.parts.iter().map(|part| part.value(context)).collect()
+        self.with(context, str::to_owned)
+    }
+
+    /// What `use_it` makes of the expanded template: an expression by itself is not copied for it.
+    fn with<T>(&self, context: &dyn TemplateContext, use_it: impl FnOnce(&str) -> T) -> T {
+        match self.parts.as_slice() {
+            [one] => use_it(&one.value(context)),
+            parts => use_it(&parts.iter().map(|part| part.value(context)).collect::<String>()),
+        }
     }
 }

@@ -206,7 +206,14 @@ fn payload_expands_strings_only_and_keeps_order() {
     assert!(!payload.is_constant());
     let json = payload.expand_json(&Request);
     assert_eq!(json, r#"{"z":"example.com","${key}":7,"list":["true",true]}"#.as_bytes());
-    assert_eq!(payload.expand(&Request)["list"], json!(["true", true]));
+}
+
+#[test]
+fn expanded_text_is_escaped() {
+    let (template, _) = Template::parse("a\"${concat('b\\', host)}\n").unwrap();
+    let payload = PayloadTemplate::new(PayloadNode::List(vec![PayloadNode::Text(template)]));
+    let json: serde_json::Value = serde_json::from_slice(&payload.expand_json(&Request)).unwrap();
+    assert_eq!(json, json!(["a\"b\\example.com\n"]));
 }
 
 #[test]
