@@ -24,6 +24,7 @@ pub mod proc;
 pub mod program;
 mod site;
 mod temp;
+pub mod trace;
 mod upstream;
 mod watchdog;
 pub mod worker;

@@ -10,6 +10,9 @@ import (
 	sdk "github.com/nylon-rs/nylon/sdk-go"
 )
 
+// process is this process's id; asking for it is a system call.
+var process = strconv.Itoa(os.Getpid())
+
 func main() {
 	plugin := sdk.NewNylonPlugin()
 	plugin.Initialize(sdk.NewInitializer(start))
@@ -30,7 +33,7 @@ func main() {
 // pid answers with the worker's process id: the harness asks it to see whether the plugin serves.
 func pid(phase *sdk.PhaseHandler) {
 	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
-		p.Response().BodyText(strconv.Itoa(os.Getpid()))
+		p.Response().BodyText(process)
 		p.End()
 	})
 }
@@ -39,7 +42,7 @@ func pid(phase *sdk.PhaseHandler) {
 func nonce(phase *sdk.PhaseHandler) {
 	phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
 		p.Response().SetHeader("x-nonce-echo", p.Request().Header("x-nonce"))
-		p.Response().SetHeader("x-plugin-pid", strconv.Itoa(os.Getpid()))
+		p.Response().SetHeader("x-plugin-pid", process)
 		p.Next()
 	})
 }
