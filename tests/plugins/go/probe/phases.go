@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sdk "github.com/nylon-rs/nylon/sdk-go"
@@ -76,6 +77,39 @@ func phases(plugin *sdk.NylonPlugin) {
 		barrier.wait()
 		p.Response().BodyText(strconv.Itoa(os.Getpid()))
 		p.End()
+	})
+	holds(plugin)
+}
+
+// holds registers handlers that are held until a request says go: one waits, one computes.
+func holds(plugin *sdk.NylonPlugin) {
+	var held atomic.Bool
+	released := make(chan struct{})
+	hold := func(wait func()) func(*sdk.PhaseRequestFilter) {
+		return func(p *sdk.PhaseRequestFilter) {
+			held.Store(true)
+			wait()
+			p.Response().SetHeader("x-held", "yes")
+			p.Next()
+		}
+	}
+	request(plugin, "hold", hold(func() { <-released }))
+	request(plugin, "hold-busy", hold(func() {
+		for {
+			select {
+			case <-released:
+				return
+			default:
+			}
+		}
+	}))
+	request(plugin, "held", func(p *sdk.PhaseRequestFilter) {
+		p.Response().SetHeader("x-held", strconv.FormatBool(held.Load()))
+		p.Next()
+	})
+	request(plugin, "release", func(p *sdk.PhaseRequestFilter) {
+		close(released)
+		p.Next()
 	})
 }
 
