@@ -112,5 +112,7 @@ func (k *link) standby(lanes []*lane.Lane) {
 		for _, l := range lanes {
 			l.Rescue()
 		}
+		// A new leader stands in line behind this goroutine, which is about to keep its processor in a system call.
+		runtime.Gosched()
 	}
 }

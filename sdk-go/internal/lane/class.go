@@ -11,16 +11,31 @@ type Class struct {
 	long    atomic.Bool
 	history atomic.Uint32 // one bit per inline run, 1 = slow
 	streak  atomic.Uint32 // short runs in a row while long
+	stalls  atomic.Uint32 // rescues after the first of late: each doubles the streak that makes it short again
+	stalled atomic.Int64  // when the last one was
 }
 
 const (
 	slowRun    = 20 * time.Microsecond
-	slowOf16   = 3  // so many slow runs of 16 make it long
-	shortAgain = 64 // so many short runs in a row make it short
+	slowOf16   = 3                // so many slow runs of 16 make it long
+	shortAgain = 64               // so many short runs in a row make it short,
+	stallsMax  = 8                // after rescues up to 64 << 8 of them
+	stallsPast = 10 * time.Second // without a rescue for so long, those before it are forgotten
 )
 
 // Long says whether runs belong off the leader.
 func (c *Class) Long() bool { return c.long.Load() }
+
+// Stalled says that the host had to rescue the lane. Each time it takes longer until runs belong on the leader again: a
+// rescue costs the others on the lane milliseconds, and a run off the leader hardly anything.
+func (c *Class) Stalled(now time.Duration) {
+	last := time.Duration(c.stalled.Swap(int64(now)))
+	if last == 0 || now-last > stallsPast {
+		c.stalls.Store(0)
+	} else if n := c.stalls.Load(); n < stallsMax {
+		c.stalls.Store(n + 1)
+	}
+}
 
 // Blocked makes it long at once: a handler waited for the host, or the host had to rescue the lane.
 func (c *Class) Blocked() {
@@ -35,7 +50,7 @@ func (c *Class) ran(d time.Duration) {
 	if c.long.Load() {
 		if slow {
 			c.streak.Store(0)
-		} else if c.streak.Add(1) >= shortAgain {
+		} else if c.streak.Add(1) >= shortAgain<<c.stalls.Load() {
 			c.history.Store(0)
 			c.long.Store(false)
 		}

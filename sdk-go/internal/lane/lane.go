@@ -148,7 +148,9 @@ func (l *Lane) Rescue() {
 			return
 		}
 		runtime.Gosched() // a leader that was merely not scheduled finishes its run first
-		l.take(t >> 1)
+		if class := l.running.Load(); l.take(t >> 1) {
+			class.Stalled(Now())
+		}
 	}
 }
 

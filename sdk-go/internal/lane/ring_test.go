@@ -280,6 +280,29 @@ func TestClassLearns(t *testing.T) {
 	}
 }
 
+// A lane that has to be rescued time and again from the same handlers gets them back ever later.
+func TestClassStalls(t *testing.T) {
+	var c Class
+	stall := func(now time.Duration) (again int) {
+		c.Blocked()
+		c.Stalled(now)
+		for ; c.Long(); again++ {
+			c.ran(time.Microsecond)
+		}
+		return again
+	}
+	now := time.Second
+	for _, want := range []int{64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 16384} {
+		if got := stall(now); got != want {
+			t.Fatalf("after a stall at %v: %d short runs, not %d", now, got, want)
+		}
+		now += time.Second
+	}
+	if got := stall(now + stallsPast); got != shortAgain {
+		t.Fatalf("%d short runs after a quiet time", got)
+	}
+}
+
 func ExampleClass() {
 	var c Class
 	fmt.Println(c.Long())
