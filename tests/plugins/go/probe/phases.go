@@ -83,7 +83,7 @@ func phases(plugin *sdk.NylonPlugin) {
 
 // holds registers handlers that are held until a request says go: one waits, one computes.
 func holds(plugin *sdk.NylonPlugin) {
-	var held atomic.Bool
+	var held, over atomic.Bool
 	released := make(chan struct{})
 	hold := func(wait func()) func(*sdk.PhaseRequestFilter) {
 		return func(p *sdk.PhaseRequestFilter) {
@@ -95,12 +95,7 @@ func holds(plugin *sdk.NylonPlugin) {
 	}
 	request(plugin, "hold", hold(func() { <-released }))
 	request(plugin, "hold-busy", hold(func() {
-		for {
-			select {
-			case <-released:
-				return
-			default:
-			}
+		for !over.Load() {
 		}
 	}))
 	request(plugin, "held", func(p *sdk.PhaseRequestFilter) {
@@ -108,6 +103,7 @@ func holds(plugin *sdk.NylonPlugin) {
 		p.Next()
 	})
 	request(plugin, "release", func(p *sdk.PhaseRequestFilter) {
+		over.Store(true)
 		close(released)
 		p.Next()
 	})
