@@ -1,7 +1,7 @@
 """Charts of benches: plot.py FOLDER INTO reads FOLDER/*.json and writes INTO/BENCH.png and .svg.
 
 A bar is a row's value (p50, p99 in rows named so, or a rate) as a multiple of its limit; a row without a limit is a bar
-of its value. Rows that do not count are left out.
+of its value. Rows that do not count, or have no value, are left out. Of the peers it is the cells with one call at a time.
 """
 
 import json
@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 
 OURS, LIMIT, INK = "#2f6f8f", "#b8b8b8", "#333333"
 UNITS = {"ns": "× the limit's time; the line goes to p99", "per_s": "× the limit's rate"}
+CELLS = [f"{size}/1" for size in ("64B", "4KiB", "64KiB", "1MiB")] + ["64B/sparse"]
 
 
 def read(folder):
@@ -22,13 +23,17 @@ def read(folder):
     benches = {}
     for file in sorted(folder.glob("*.json")):
         for row in json.loads(file.read_text()):
-            if row.get("counts", True):
+            if row.get("counts", True) and row["value"] is not None:
                 benches.setdefault(row["bench"], {})[row["case"]] = row
     return {bench: list(rows.values()) for bench, rows in benches.items()}
 
 
-def panels(rows):
-    """The rows in panels that share an axis: by unit, with and without a limit."""
+def panels(bench, rows):
+    """The rows in panels that share an axis: by unit, with and without a limit; peers by what they carry."""
+    if bench == "peers":
+        cells = {f"{cell}: × the lane's time": cell for cell in CELLS}
+        inside = lambda row, cell: row["case"].endswith(f"/{cell}") and row["role"] != "reference"
+        return {axis: [row for row in rows if inside(row, cell)] for axis, cell in cells.items()}
     found = {}
     for row in rows:
         axis = UNITS[row["unit"]] if row["limit"] else row["unit"]
@@ -67,7 +72,7 @@ def panel(axes, axis, rows):
 
 def time(ns):
     """1234 as 1.23 µs."""
-    for unit, factor in (("ms", 1e6), ("µs", 1e3)):
+    for unit, factor in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
         if ns >= factor:
             return f"{ns / factor:.3g} {unit}"
     return f"{ns:.0f} ns"
@@ -75,7 +80,7 @@ def time(ns):
 
 def draw(bench, rows, into):
     """A chart as BENCH.png and BENCH.svg; the same rows give the same bytes."""
-    parts = panels(rows)
+    parts = panels(bench, rows)
     heights = [len(part) + 1.5 for part in parts.values()]
     figure, axes = plt.subplots(
         len(parts), 1, figsize=(9, 0.32 * sum(heights) + 0.6), height_ratios=heights, squeeze=False,
