@@ -44,8 +44,8 @@ impl fmt::Display for Syscall {
 #[derive(Debug)]
 pub struct Trace(PathBuf);
 
-/// KiB of each CPU's buffer: some 50 000 calls. What does not fit ends the count with an error.
-const BUFFER_KIB: &str = "4096";
+/// KiB of the buffers of all CPUs together: over a million calls. What does not fit ends the count with an error.
+const BUFFERS_KIB: usize = 96 << 10;
 
 impl Trace {
     /// Records from now on what the threads of `processes` enter, and the threads that those start.
@@ -57,7 +57,8 @@ impl Trace {
         fs::create_dir(&name).map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))?;
         let trace = Self(name.into());
         trace.set("trace_clock", "mono")?;
-        trace.set("buffer_size_kb", BUFFER_KIB)?;
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        trace.set("buffer_size_kb", &(BUFFERS_KIB / cpus).max(4096).to_string())?;
         trace.set("options/overwrite", "0")?;
         trace.set("options/event-fork", "1")?;
         let threads = processes.iter().flat_map(|p| threads(*p));

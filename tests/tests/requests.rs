@@ -142,6 +142,8 @@ async fn a_body_that_came_ahead_is_the_body() {
     let hows = ["whole", "whole", "reader", "whole", "no", "reader", "no", "no", "whole", "whole"];
     for len in [0, 5, 70_000, 700_000, 1 << 20, 3 << 20] {
         for (i, how) in hows.iter().enumerate() {
+            // Who answers before it has read a long body may close the connection under the client.
+            let len = if *how == "no" { len.min(5_000) } else { len };
             let body = pattern(i as u64, len);
             let request = client.request("POST", "/perhaps").header("x-how", *how);
             let answer = client.send(request, body.clone()).await.expect("an answer");
