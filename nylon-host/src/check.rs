@@ -69,7 +69,8 @@ async fn start(config: &Config, lenient: bool, found: &mut Findings) {
                 to.extend(problems.map(|problem| problem.with_severity(severity)));
             }
             Ok(host) => {
-                let unknown = gateway::unknown_entries(config, &host, &[], severity);
+                let unknown =
+                    gateway::unknown_entries(config, |name| host.status(name), &[], severity);
                 found.diagnostics.extend(unknown.into_iter().map(|(_, _, problem)| problem));
                 if let Some(status) = host.status(&plugin.name) {
                     let (sdk, entries) = (status.sdk, status.entries);

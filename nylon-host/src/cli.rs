@@ -32,7 +32,7 @@ pub enum Command {
 }
 
 /// Arguments of `nylon run`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// The runtime file.
     #[arg(short, long, value_name = "FILE", default_value = "/etc/nylon/config.yaml")]

@@ -34,6 +34,14 @@ pub enum StartError {
         /// What is wrong with its specification.
         why: &'static str,
     },
+    /// It cannot be started now.
+    #[error("plugin `{plugin}`: {why}")]
+    Refused {
+        /// Name of the plugin.
+        plugin: String,
+        /// Why not.
+        why: String,
+    },
     /// The host itself lacks something: descriptors, memory, a runtime.
     #[error("{what}: {source}")]
     Host {
@@ -86,6 +94,33 @@ impl IntoIterator for StartErrors {
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }
+}
+
+/// What an operator or a reload asked for was not done; everything is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// There is no such plugin.
+    #[error("there is no plugin `{0}`")]
+    UnknownPlugin(String),
+    /// The workers of the new build did not become ready.
+    #[error(transparent)]
+    NotStarted(#[from] StartError),
+    /// It was given up before it was ready: the plugin was drained or stopped.
+    #[error("given up before it was ready")]
+    Abandoned,
+    /// Another build is on its way into service.
+    #[error("another upgrade, restart or reload of this plugin is under way")]
+    Replacing,
+    /// The plugin never served: there is nothing to start anew.
+    #[error("the plugin has never served")]
+    NothingServes,
+    /// There was no upgrade to take back.
+    #[error("there is no earlier build to go back to")]
+    NoPrevious,
+    /// The plugin is being removed, or the host stops.
+    #[error("the plugin is stopping")]
+    Gone,
 }
 
 /// A run of a handler that gave no result. Nothing of it is applied.

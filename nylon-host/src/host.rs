@@ -1,24 +1,59 @@
 //! The host: a set of plugins, kept running, and what is asked of them as a whole.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use nylon_shm::telemetry::Telemetry;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use crate::error::{StartError, StartErrors};
-use crate::lane::Registry;
-use crate::supervisor::{Board, Plugin, PluginSpec, PluginStatus, Supervisor};
+use crate::error::{ControlError, StartError, StartErrors};
+use crate::supervisor::{
+    Answer, Binding, Board, Order, Plugin, PluginSpec, PluginStatus, Supervisor,
+};
 
 /// Plugins in processes of their own, started and kept running. See the crate's documentation for an example.
 ///
 /// Dropping a host kills its workers; [`Host::stop`] lets them run their shutdown hooks first.
 #[derive(Debug)]
 pub struct Host {
-    plugins: Vec<Arc<Plugin>>,
+    /// In the order they were given.
+    plugins: RwLock<Vec<Arc<Plugin>>>,
     supervisor: Mutex<Supervisor>,
+    telemetry: Option<Arc<Telemetry>>,
     tasks: TaskTracker,
+}
+
+/// Plugins as they are to be: those that changed, and new ones, are ready beside what serves. Dropped, all is as it was.
+#[derive(Debug)]
+pub(crate) struct Prepared<'h> {
+    host: &'h Host,
+    planned: Vec<Planned>,
+    committed: bool,
+}
+
+#[derive(Debug)]
+struct Planned {
+    plugin: Arc<Plugin>,
+    binding: Arc<Binding>,
+    part: Part,
+}
+
+/// What a plugin of a plan needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Nothing: it is as it was.
+    Kept,
+    /// Its workers are held until the plan is carried out.
+    Changed,
+    /// Likewise, and there was no plugin of that name.
+    New,
+    /// It is kept running from the start, ready or not.
+    Optional,
+    /// It did not start.
+    Failed,
 }
 
 impl Host {
@@ -44,46 +79,151 @@ impl Host {
     pub async fn start_lenient(
         specs: Vec<PluginSpec>,
     ) -> Result<(Self, Vec<(usize, StartError)>), StartErrors> {
+        let telemetry = telemetry(&specs);
+        let supervisor = Mutex::new(Supervisor::new()?);
+        let (plugins, tasks) = (RwLock::default(), TaskTracker::new());
+        let host = Self { plugins, supervisor, telemetry, tasks };
+        let (prepared, errors) = host.prepare(specs).await?;
+        prepared.commit();
+        Ok((host, errors))
+    }
+
+    /// Brings up what `specs` ask for beside what serves now, and names those that did not start.
+    ///
+    /// # Errors
+    /// Specifications that no host can run.
+    pub(crate) async fn prepare(
+        &self,
+        specs: Vec<PluginSpec>,
+    ) -> Result<(Prepared<'_>, Vec<(usize, StartError)>), StartErrors> {
         let refused: Vec<_> = PluginSpec::problems(&specs).collect();
         if !refused.is_empty() {
             return Err(refused.into());
         }
+        let mut prepared = Prepared { host: self, planned: Vec::new(), committed: false };
+        for (index, spec) in specs.into_iter().enumerate() {
+            let planned = self.plan(index, spec).await;
+            prepared.planned.push(planned);
+        }
+        let outcomes = join_all(prepared.planned.iter().map(Planned::bring_up)).await;
         let mut errors = Vec::new();
-        let mut supervisor = Supervisor::new()?;
-        let telemetry = telemetry(&specs);
-        let plugins: Vec<_> = specs
-            .into_iter()
-            .enumerate()
-            .map(|(i, spec)| {
-                let board = Board::new(telemetry.clone().map(|t| (t, i)));
-                Arc::new(Plugin { spec, registry: Registry::default(), board })
-            })
-            .collect();
-        for (i, plugin) in plugins.iter().enumerate() {
-            if let Err(e) = supervisor.keep(plugin).await {
-                errors.push((i, e));
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            if let Err(error) = outcome {
+                prepared.planned[index].part = Part::Failed;
+                errors.push((index, error));
             }
         }
-        Ok((
-            Self { plugins, supervisor: Mutex::new(supervisor), tasks: TaskTracker::new() },
-            errors,
-        ))
+        Ok((prepared, errors))
+    }
+
+    async fn plan(&self, index: usize, spec: PluginSpec) -> Planned {
+        if let Some(plugin) = self.plugin(&spec.name) {
+            return match plugin.binding() {
+                Some(binding) if binding.spec.is_same(&spec) => {
+                    Planned { plugin, binding, part: Part::Kept }
+                }
+                _ => {
+                    let binding = plugin.new_binding(spec);
+                    Planned { plugin, binding, part: Part::Changed }
+                }
+            };
+        }
+        let board = Board::new(self.telemetry.clone().map(|t| (t, index)));
+        let plugin = self.supervisor.lock().await.keep(&spec.name, board);
+        let part = if spec.required { Part::New } else { Part::Optional };
+        let binding = plugin.new_binding(spec);
+        Planned { plugin, binding, part }
     }
 
     /// The plugin of this name.
-    pub(crate) fn plugin(&self, name: &str) -> Option<&Arc<Plugin>> {
-        self.plugins.iter().find(|p| p.spec.name == name)
+    pub(crate) fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.read(|plugins| plugins.iter().find(|p| &*p.name == name).cloned())
+    }
+
+    /// All plugins and what chains are bound to.
+    pub(crate) fn bound(&self) -> Vec<(Arc<Plugin>, Arc<Binding>)> {
+        let bound = |plugin: &Arc<Plugin>| Some((plugin.clone(), plugin.binding()?));
+        self.read(|plugins| plugins.iter().filter_map(bound).collect())
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&[Arc<Plugin>]) -> T) -> T {
+        ask(&self.plugins.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How the plugin of this name fares.
     pub fn status(&self, name: &str) -> Option<PluginStatus> {
         let plugin = self.plugin(name)?;
-        Some(plugin.board.snapshot(&plugin.registry.all()))
+        let lanes = plugin.binding().map(|binding| binding.registry.all()).unwrap_or_default();
+        Some(plugin.board.snapshot(&lanes))
     }
 
     /// Names of the plugins, in the order they were given.
-    pub fn plugins(&self) -> impl Iterator<Item = &str> {
-        self.plugins.iter().map(|p| p.spec.name.as_str())
+    pub fn plugins(&self) -> Vec<String> {
+        self.read(|plugins| plugins.iter().map(|p| p.name.to_string()).collect())
+    }
+
+    /// Starts the workers of `plugin` anew: beside those that serve, which are drained once the new ones are ready. One
+    /// that failed, or is drained, is started as if nothing had happened.
+    ///
+    /// # Errors
+    /// [`ControlError`]; what served goes on.
+    pub async fn restart(&self, plugin: &str) -> Result<u32, ControlError> {
+        self.ask(plugin, Order::Restart).await
+    }
+
+    /// Brings another `program` into service, or the same file as it is now: its workers are started and shake hands,
+    /// then they take over in one step, and the old ones are drained. Returns the number of the build.
+    ///
+    /// # Errors
+    /// [`ControlError`]; what served goes on, and the new program never got a request.
+    pub async fn upgrade(
+        &self,
+        plugin: &str,
+        program: Option<PathBuf>,
+    ) -> Result<u32, ControlError> {
+        self.ask(plugin, |answer| Order::Upgrade(program, answer)).await
+    }
+
+    /// Takes the last upgrade back.
+    ///
+    /// # Errors
+    /// [`ControlError`]; what served goes on.
+    pub async fn rollback(&self, plugin: &str) -> Result<u32, ControlError> {
+        self.ask(plugin, Order::Rollback).await
+    }
+
+    /// Takes a plugin out of service: new requests that need it fail by their policy, those in flight go on.
+    ///
+    /// # Errors
+    /// [`ControlError::UnknownPlugin`], [`ControlError::Gone`].
+    pub async fn pause(&self, plugin: &str) -> Result<u32, ControlError> {
+        self.ask(plugin, Order::Pause).await
+    }
+
+    /// Puts a paused or drained plugin back into service.
+    ///
+    /// # Errors
+    /// [`ControlError::UnknownPlugin`], [`ControlError::Gone`].
+    pub async fn resume(&self, plugin: &str) -> Result<u32, ControlError> {
+        self.ask(plugin, Order::Resume).await
+    }
+
+    /// As [`Self::pause`], and the workers stop once the requests in flight are done. Resolves when they have.
+    ///
+    /// # Errors
+    /// [`ControlError::UnknownPlugin`], [`ControlError::Gone`].
+    pub async fn drain(&self, plugin: &str) -> Result<u32, ControlError> {
+        self.ask(plugin, Order::Drain).await
+    }
+
+    async fn ask(
+        &self,
+        plugin: &str,
+        order: impl FnOnce(Answer) -> Order,
+    ) -> Result<u32, ControlError> {
+        let plugin =
+            self.plugin(plugin).ok_or_else(|| ControlError::UnknownPlugin(plugin.to_owned()))?;
+        plugin.ask(order).await
     }
 
     /// What still runs for requests that are over, or whose body flows: body phases and Logging.
@@ -98,7 +238,78 @@ impl Host {
         self.tasks.close();
         let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
         let left = end.saturating_duration_since(Instant::now()).max(HOOKS_MIN);
-        self.supervisor.lock().await.stop(left).await;
+        let plugins = self.read(<[_]>::to_vec);
+        plugins.iter().for_each(|plugin| plugin.order(Order::Stop(Some(left))));
+        self.supervisor.lock().await.stopped().await;
+    }
+}
+
+impl Planned {
+    async fn bring_up(&self) -> Result<(), StartError> {
+        match self.part {
+            Part::Kept | Part::Failed => Ok(()),
+            Part::Optional => {
+                self.plugin.serve(&self.binding);
+                Ok(())
+            }
+            Part::Changed | Part::New => match self.plugin.prepare(&self.binding).await {
+                Ok(_) => Ok(()),
+                Err(ControlError::NotStarted(error)) => Err(error),
+                Err(why) => Err(StartError::Refused {
+                    plugin: self.plugin.name.to_string(),
+                    why: why.to_string(),
+                }),
+            },
+        }
+    }
+}
+
+impl Prepared<'_> {
+    /// What chains are to be bound to.
+    pub(crate) fn bound(&self) -> Vec<(Arc<Plugin>, Arc<Binding>)> {
+        self.planned.iter().map(|p| (p.plugin.clone(), p.binding.clone())).collect()
+    }
+
+    /// How a plugin of the plan fares, and what it registered if it has ever been ready.
+    pub(crate) fn status(&self, name: &str) -> Option<PluginStatus> {
+        let planned = self.planned.iter().find(|p| &*p.plugin.name == name)?;
+        Some(planned.plugin.board.snapshot(&planned.binding.registry.all()))
+    }
+
+    /// Chains to come are bound so; what is not in the plan goes when its requests are done.
+    pub(crate) fn commit(mut self) {
+        self.committed = true;
+        for Planned { plugin, binding, part } in &self.planned {
+            if matches!(part, Part::Changed | Part::New) {
+                plugin.order(Order::Commit);
+            }
+            if *part != Part::Kept {
+                plugin.bind(Some(binding.clone()));
+            }
+        }
+        let all: Vec<_> = self.planned.iter().map(|p| p.plugin.clone()).collect();
+        let mut plugins = self.host.plugins.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *plugins, all.clone());
+        drop(plugins);
+        for plugin in old.iter().filter(|old| !all.iter().any(|p| Arc::ptr_eq(p, old))) {
+            plugin.order(Order::Stop(None));
+            plugin.bind(None);
+        }
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        for Planned { plugin, part, .. } in &self.planned {
+            match part {
+                Part::Changed => plugin.order(Order::Abandon),
+                _ if self.host.plugin(&plugin.name).is_some() => {}
+                _ => plugin.order(Order::Stop(Some(HOOKS_MIN))),
+            }
+        }
     }
 }
 

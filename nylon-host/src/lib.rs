@@ -58,11 +58,14 @@ pub mod template;
 pub use body::{Body, BodyError};
 pub use config::{OnFailure, PhasePolicies, Policy};
 pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
-pub use error::{Failure, StartError, StartErrors};
+pub use error::{ControlError, Failure, StartError, StartErrors};
 pub use host::Host;
 pub use lane::{SpinDecision, SpinReason, WaitPolicy};
 pub use layer::{NylonLayer, NylonService, Params};
-pub use supervisor::{PluginSpec, PluginState, PluginStatus};
+pub use supervisor::{
+    Backoff, Breaker, DrainStreams, PluginSpec, PluginState, PluginStatus, Restart, Supervision,
+    WorkerState, WorkerStatus,
+};
 
 /// Oldest and newest version of the wire this host speaks: (major, minor) each.
 pub const PROTOCOL: ((u16, u16), (u16, u16)) = (

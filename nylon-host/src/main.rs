@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use nylon_host::cli::{Cli, Command, EXIT_CONFIG, EXIT_RUNTIME, RunArgs};
 use nylon_host::config::{self, Loaded, Mode, Refused};
-use nylon_host::gateway::{Gateway, SetupError};
+use nylon_host::gateway::{Control, Gateway, SetupError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 mod check;
 mod log;
@@ -37,8 +38,8 @@ fn run(args: &RunArgs) -> ExitCode {
         Err(e) => return fail(&e),
     };
     runtime.block_on(async {
-        let stop = match Signals::new() {
-            Ok(signals) => signals.stop(),
+        let (stop, hang_ups) = match Signals::new() {
+            Ok(signals) => signals.listen(),
             Err(e) => return fail(&e),
         };
         tokio::pin!(stop);
@@ -52,7 +53,11 @@ fn run(args: &RunArgs) -> ExitCode {
                 for addr in gateway.addresses() {
                     tracing::info!(%addr, pid = std::process::id(), "listening");
                 }
-                gateway.serve(stop).await;
+                let reloads = reloads(args.clone(), gateway.control(), hang_ups);
+                tokio::select! {
+                    () = gateway.serve(stop) => {}
+                    () = reloads => {}
+                }
                 ExitCode::SUCCESS
             }
             Err(e @ (SetupError::Config(_) | SetupError::Plugins(_))) => {
@@ -69,7 +74,33 @@ fn mode(lenient: bool) -> Mode {
     if lenient { Mode::Lenient } else { Mode::Strict }
 }
 
-/// SIGTERM and SIGINT stop the gateway, a second one at once. SIGHUP does nothing yet, and never ends it.
+/// Reloads the configuration for each hang-up; one that is refused changes nothing.
+async fn reloads(args: RunArgs, control: Control, mut hang_ups: UnboundedReceiver<()>) {
+    while hang_ups.recv().await.is_some() {
+        // Those that came meanwhile want the same.
+        while hang_ups.try_recv().is_ok() {}
+        tracing::info!(config = %args.config.display(), "reloading");
+        match reload(&args, &control).await {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(why) => {
+                eprintln!("{why}");
+                tracing::error!("not reloaded: what served goes on");
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+async fn reload(args: &RunArgs, control: &Control) -> Result<(), Box<dyn std::error::Error>> {
+    let (file, mode) = (args.config.clone(), mode(args.lenient));
+    let loaded = tokio::task::spawn_blocking(move || config::load(&file, mode)).await?;
+    let Loaded { config, warnings } = loaded?;
+    let more = control.reload(config).await?;
+    warnings.iter().chain(&more).for_each(|w| eprintln!("{w}"));
+    Ok(())
+}
+
+/// SIGTERM and SIGINT stop the gateway, a second one at once. SIGHUP reloads the configuration.
 struct Signals {
     term: Signal,
     int: Signal,
@@ -85,8 +116,10 @@ impl Signals {
         })
     }
 
-    fn stop(mut self) -> impl Future<Output = ()> {
+    /// What resolves when the gateway is to stop, and what gets a message for each hang-up.
+    fn listen(mut self) -> (impl Future<Output = ()>, UnboundedReceiver<()>) {
         let (tx, rx) = tokio::sync::oneshot::channel();
+        let (hang_up, hang_ups) = unbounded_channel();
         tokio::spawn(async move {
             let mut tx = Some(tx);
             loop {
@@ -94,7 +127,7 @@ impl Signals {
                     _ = self.term.recv() => {}
                     _ = self.int.recv() => {}
                     _ = self.hup.recv() => {
-                        tracing::warn!("SIGHUP: reload is not offered yet; nothing changed");
+                        let _ = hang_up.send(());
                         continue;
                     }
                 }
@@ -107,9 +140,10 @@ impl Signals {
                 }
             }
         });
-        async {
+        let stop = async {
             let _ = rx.await;
-        }
+        };
+        (stop, hang_ups)
     }
 }
 

@@ -54,6 +54,7 @@ mod runtime;
 mod service;
 mod source;
 mod suggest;
+mod supervision;
 #[cfg(test)]
 mod tests;
 mod yaml;

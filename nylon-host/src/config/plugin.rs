@@ -7,12 +7,17 @@ use super::files::locate;
 use super::policy::PhasePolicies;
 use super::program::Program;
 use super::source::Location;
+use super::supervision;
 use super::yaml::{Node, Value};
 use crate::error::StartError;
 use crate::lane::WaitPolicy;
-use crate::supervisor::LANES_MAX;
+use crate::supervisor::{LANES_MAX, Supervision};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Time a worker has to start, unless told.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Names that middleware items use for what the gateway does itself.
 pub(super) const BUILT_INS: [&str; 2] = ["RequestHeaderModifier", "ResponseHeaderModifier"];
@@ -32,7 +37,15 @@ pub struct Plugin {
     /// Variables set in the program's environment.
     pub env: Vec<(String, String)>,
     /// How many processes run it, at least 1.
-    pub workers: usize,
+    pub workers: u32,
+    /// Most of them, where the load decides.
+    pub workers_max: u32,
+    /// Time from exec to the end of the handshake.
+    pub start_timeout: Duration,
+    /// How its processes are kept.
+    pub supervision: Supervision,
+    /// Whether the gateway needs it.
+    pub required: bool,
     /// How they and the gateway wait for each other.
     pub wake: WaitPolicy,
     /// Lanes of each process, 1 ..= 8; 0 leaves it to the host.
@@ -72,7 +85,7 @@ impl Plugin {
         let config = config(&mut fields, report);
         let args = fields.texts("args", report);
         let env = env(&mut fields, report);
-        let workers = fields.integer("workers", 1..=1024, report).unwrap_or(1);
+        let (workers, workers_max) = supervision::workers(&mut fields, report);
         let lanes = fields.integer("lanes", 1..=u64::from(LANES_MAX), report).unwrap_or(0);
         let wakes = [
             ("latency", WaitPolicy::Latency),
@@ -87,6 +100,9 @@ impl Plugin {
                 }
             }
         }
+        let required = fields.boolean("required", report).unwrap_or(true);
+        let start_timeout = fields.duration("start_timeout", report).unwrap_or(START_TIMEOUT);
+        let supervision = supervision::read(&mut fields, report);
         let policies = PhasePolicies::read(&mut fields, report);
         fields.finish(report);
 
@@ -102,7 +118,11 @@ impl Plugin {
                 file: locate(&file.value, base),
                 args: args.into_iter().map(|arg| arg.value).collect(),
                 env,
-                workers: usize::try_from(workers).unwrap_or(1),
+                workers,
+                workers_max,
+                start_timeout,
+                supervision,
+                required,
                 lanes: u32::try_from(lanes).unwrap_or(0),
                 wake: wake.map_or(WaitPolicy::default(), |wake| wake.value),
                 config,

@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::gateway::modifier::HeaderModifier;
 use crate::host::Host;
 use crate::session::Phase;
-use crate::supervisor::Plugin;
+use crate::supervisor::{Binding, Plugin};
 use crate::template::PayloadTemplate;
 
 /// What a plugin item gets as its payload.
@@ -69,7 +69,11 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct PluginStep {
     pub(super) plugin: Arc<Plugin>,
+    /// The workers it is bound to.
+    pub(super) binding: Arc<Binding>,
     pub(super) item: Item,
+    /// The index its workers know the payload by.
+    pub(super) payload_id: Option<u32>,
     /// Which of a request's sessions it uses: one for each pair of plugin and entry.
     pub(super) slot: usize,
     /// Whether another item of the chain uses the same session.
@@ -132,8 +136,8 @@ impl Chain {
 
 /// Puts a [`Chain`] together.
 #[derive(Debug)]
-pub struct ChainBuilder<'h> {
-    host: &'h Host,
+pub struct ChainBuilder {
+    bound: Vec<(Arc<Plugin>, Arc<Binding>)>,
     chain: Chain,
     pairs: Vec<(String, String)>,
 }
@@ -145,7 +149,12 @@ pub struct UnknownPlugin(pub String);
 
 impl Host {
     /// An empty chain of this host's plugins.
-    pub fn chain(&self) -> ChainBuilder<'_> {
+    pub fn chain(&self) -> ChainBuilder {
+        self.chain_of(self.bound())
+    }
+
+    /// An empty chain of those plugins.
+    pub(crate) fn chain_of(&self, bound: Vec<(Arc<Plugin>, Arc<Binding>)>) -> ChainBuilder {
         let chain = Chain {
             steps: Vec::new(),
             service: None,
@@ -153,11 +162,11 @@ impl Host {
             reads_late: false,
             tasks: self.tasks().clone(),
         };
-        ChainBuilder { host: self, chain, pairs: Vec::new() }
+        ChainBuilder { bound, chain, pairs: Vec::new() }
     }
 }
 
-impl ChainBuilder<'_> {
+impl ChainBuilder {
     /// Appends a middleware item.
     ///
     /// # Errors
@@ -207,23 +216,28 @@ impl ChainBuilder<'_> {
     }
 
     fn step(&mut self, item: Item) -> Result<PluginStep, UnknownPlugin> {
-        let plugin = self.host.plugin(&item.plugin).cloned();
-        let plugin = plugin.ok_or_else(|| UnknownPlugin(item.plugin.clone()))?;
+        let bound = self.bound.iter().find(|(plugin, _)| *plugin.name == *item.plugin).cloned();
+        let (plugin, binding) = bound.ok_or_else(|| UnknownPlugin(item.plugin.clone()))?;
         let pair = (item.plugin.clone(), item.entry.clone());
         let slot = self.pairs.iter().position(|p| *p == pair).unwrap_or_else(|| {
             self.pairs.push(pair);
             self.pairs.len() - 1
         });
         self.chain.slots = self.pairs.len();
-        let constant = match &item.payload {
-            Payload::Constant(json) => json.clone(),
-            Payload::Id(id) => {
-                let payload = plugin.spec.payloads.get(*id as usize);
-                payload.map(|p| Bytes::copy_from_slice(p)).unwrap_or_default()
+        let payloads = &binding.spec.payloads;
+        let (constant, payload_id) = match &item.payload {
+            Payload::Constant(json) => {
+                // One its workers know from their start.
+                let known = payloads.iter().position(|payload| payload == json);
+                (json.clone(), known.and_then(|id| u32::try_from(id).ok()))
             }
-            Payload::None | Payload::Template(_) => Bytes::new(),
+            Payload::Id(id) => {
+                let payload = payloads.get(*id as usize);
+                (payload.map(|p| Bytes::copy_from_slice(p)).unwrap_or_default(), Some(*id))
+            }
+            Payload::None | Payload::Template(_) => (Bytes::new(), None),
         };
         let names = HeaderNames::default();
-        Ok(PluginStep { plugin, item, slot, shared: false, constant, names })
+        Ok(PluginStep { plugin, binding, item, payload_id, slot, shared: false, constant, names })
     }
 }

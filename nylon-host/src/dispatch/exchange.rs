@@ -21,7 +21,7 @@ use super::identity::{RequestId, Target};
 use super::mutation::{Changes, HeadOp, RequestOp};
 use super::tape::Tape;
 use crate::body::Body;
-use crate::lane::Lane;
+use crate::lane::{Lane, Pin};
 use crate::rope::Rope;
 use crate::session::{Phase, Session};
 use crate::template::TemplateContext;
@@ -74,7 +74,7 @@ impl Seat {
 pub(super) struct Slot {
     pub(super) seat: Seat,
     /// The lane of the sessions it had.
-    pub(super) lane: Option<Arc<Lane>>,
+    pub(super) lane: Option<Pin>,
     /// The response head it got last.
     pub(super) head: Option<Vec<u8>>,
     /// Which version of the request record its worker got from it.
@@ -150,12 +150,17 @@ impl Exchange {
     }
 
     /// The lane the request's sessions in this step's plugin use: all of them the same.
-    pub(super) fn lane(&self, step: &PluginStep) -> Option<Arc<Lane>> {
-        let name = &*step.plugin.spec.name;
+    pub(super) fn lane(&self, step: &PluginStep) -> Option<Pin> {
+        let name = &*step.plugin.name;
         let mut pinned = self.slots.iter().filter_map(|slot| slot.lane.as_ref());
         // One whose worker is gone pins nothing.
         let pinned = pinned.find(|l| &*l.peer.plugin == name && l.peer.fault().is_none());
-        pinned.cloned().or_else(|| step.plugin.registry.pick())
+        pinned.cloned().or_else(|| step.binding.registry.pick())
+    }
+
+    /// The response is a stream from now on.
+    pub(super) fn streams(&mut self) {
+        self.slots.iter_mut().filter_map(|slot| slot.lane.as_mut()).for_each(Pin::streams);
     }
 
     /// An open session on `lane`, other than that of `slot`, that gave its worker the record as it is now.

@@ -1,6 +1,7 @@
 //! One phase of one step: begins it, answers what the handler asks meanwhile, and hands back what it decided.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nylon_protocol::record::Names;
@@ -99,9 +100,9 @@ impl Exchange {
                 (true, Some(sid)) => drop(record.request_of(sid)),
                 (true, None) => this.write_request(record, names),
             }
-            match step.item.payload {
-                Payload::None => {}
-                Payload::Id(id) => drop(record.payload_id(id)),
+            match (&step.item.payload, step.payload_id) {
+                (Payload::None, _) => {}
+                (_, Some(id)) => drop(record.payload_id(id)),
                 _ if payload.len() > inline => drop(record.payload_call()),
                 _ => drop(record.payload(&payload)),
             }
@@ -150,8 +151,9 @@ impl Exchange {
             }
             _ => {}
         }
-        let lane = self.lane(step).ok_or(Failure::NotReady)?;
-        self.slots[step.slot].lane = Some(lane.clone());
+        let pin = self.lane(step).ok_or(Failure::NotReady)?;
+        let lane = Arc::clone(&*pin);
+        self.slots[step.slot].lane = Some(pin);
         Ok(Some(Held::Own(Session::new(lane, &step.item.entry)?)))
     }
 }

@@ -82,6 +82,7 @@ impl Guard {
             return self.send(body);
         }
         handler.invocation.reply(&call, &[]);
+        exchange.streams();
         let (tasks, head) = (exchange.chain.tasks.clone(), exchange.head_parts());
         let bare = exchange.is_bare();
         let (pump, body) = Body::pumped();

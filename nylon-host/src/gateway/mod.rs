@@ -15,9 +15,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -25,14 +27,29 @@ use crate::host::Host;
 pub use setup::{SetupError, plugin_spec, unknown_entries};
 
 use http::Site;
+use upstream::Pool;
 
 /// A gateway that listens and whose plugins are ready.
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<TcpListener>,
-    site: Arc<Site>,
-    host: Host,
+    shared: Arc<Shared>,
     grace: Duration,
+}
+
+/// What a running gateway can be told.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// What requests are answered with from now on; those in flight keep what they began with.
+    site: ArcSwap<Site>,
+    host: Host,
+    pool: Pool,
+    lenient: bool,
+    /// One reload at a time.
+    reloading: Mutex<()>,
 }
 
 /// Time a client has to send a request's head.
@@ -54,6 +71,23 @@ impl Gateway {
         setup::start(config, lenient).await
     }
 
+    fn new(
+        listeners: Vec<TcpListener>,
+        site: Site,
+        host: Host,
+        pool: Pool,
+        lenient: bool,
+        grace: Duration,
+    ) -> Self {
+        let (site, reloading) = (ArcSwap::from_pointee(site), Mutex::default());
+        Self { listeners, shared: Arc::new(Shared { site, host, pool, lenient, reloading }), grace }
+    }
+
+    /// To tell it something while it serves.
+    pub fn control(&self) -> Control {
+        Control(self.shared.clone())
+    }
+
     /// The addresses it listens on.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().filter_map(|l| l.local_addr().ok())
@@ -61,13 +95,13 @@ impl Gateway {
 
     /// The host of its plugins.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.shared.host
     }
 
     /// Serves until `stop` resolves, then stops accepting, finishes what is in flight within the grace period, runs
     /// the plugins' shutdown hooks and returns.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { listeners, site, host, grace } = self;
+        let Self { listeners, shared, grace } = self;
         let graceful = GracefulShutdown::new();
         let mut accepting = JoinSet::new();
         let (connections, mut incoming) = tokio::sync::mpsc::channel::<(TcpStream, SocketAddr)>(64);
@@ -79,7 +113,7 @@ impl Gateway {
         loop {
             tokio::select! {
                 Some((stream, peer)) = incoming.recv() => {
-                    let connection = connection(stream, peer, site.clone());
+                    let connection = connection(stream, peer, shared.clone());
                     let watched = graceful.watch(connection);
                     tokio::spawn(async move {
                         if let Err(e) = watched.await {
@@ -98,7 +132,31 @@ impl Gateway {
         if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still in flight after the grace period");
         }
-        host.stop(end.saturating_duration_since(Instant::now())).await;
+        shared.host.stop(end.saturating_duration_since(Instant::now())).await;
+    }
+}
+
+impl Control {
+    /// The host of the gateway's plugins.
+    pub fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    /// Serves what `config` says from now on: plugins that changed, and new ones, are brought up beside what serves; once
+    /// all are ready, requests go to them in one step, and what is no longer needed is drained. Unchanged plugins are not
+    /// touched. Addresses and threads stay as they are until the next start. Returns what has no effect.
+    ///
+    /// # Errors
+    /// [`SetupError`]; what served goes on.
+    pub async fn reload(
+        &self,
+        config: Config,
+    ) -> Result<Vec<crate::config::Diagnostic>, SetupError> {
+        let Shared { site, host, pool, lenient, reloading } = &*self.0;
+        let _one = reloading.lock().await;
+        let (new, warnings) = setup::site(config, *lenient, host, pool).await?;
+        site.store(Arc::new(new));
+        Ok(warnings)
     }
 }
 
@@ -129,11 +187,11 @@ fn is_passing(e: &io::Error) -> bool {
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    site: Arc<Site>,
+    shared: Arc<Shared>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request| {
-        let site = site.clone();
+        let site = shared.site.load_full();
         async move { Ok::<_, std::convert::Infallible>(site.answer(request, peer).await) }
     });
     hyper::server::conn::http1::Builder::new()

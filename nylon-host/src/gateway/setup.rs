@@ -13,10 +13,10 @@ use super::http::{Served, Service, Site};
 use super::upstream::{self, Pool, Upstream};
 use crate::config::{Config, Diagnostic, Middleware, Plugin, PluginCall, ServiceKind, Severity};
 use crate::dispatch::route::Target;
-use crate::dispatch::{Chain, Item, Payload, UnknownPlugin};
+use crate::dispatch::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 use crate::error::StartErrors;
 use crate::host::Host;
-use crate::supervisor::PluginSpec;
+use crate::supervisor::{PluginSpec, PluginStatus};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,19 +57,40 @@ fn hint(e: &io::Error) -> &'static str {
 }
 
 pub(super) async fn start(
-    mut config: Config,
+    config: Config,
     lenient: bool,
 ) -> Result<(Gateway, Vec<Diagnostic>), SetupError> {
-    let severity = if lenient { Severity::Warning } else { Severity::Error };
-    let mut warnings = Vec::new();
-    let unstartable = unstartable(&config, severity);
-    if !unstartable.is_empty() && !lenient {
-        return Err(SetupError::Config(unstartable.into_iter().map(|(_, d)| d).collect()));
-    }
+    refuse_unstartable(&config, lenient)?;
     let listeners = config.runtime.http.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let grace = config.runtime.grace_period;
+    let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
+    let host = Host::start(Vec::new()).await?;
+    match site(config, lenient, &host, &pool).await {
+        Ok((site, warnings)) => {
+            Ok((Gateway::new(listeners, site, host, pool, lenient, grace), warnings))
+        }
+        Err(e) => {
+            host.stop(STOP_GRACE).await;
+            Err(e)
+        }
+    }
+}
+
+/// Everything `config` asks for, beside what `host` runs already; all of it is ready, or nothing has changed.
+///
+/// # Errors
+/// [`SetupError`]; what served goes on.
+pub(super) async fn site(
+    mut config: Config,
+    lenient: bool,
+    host: &Host,
+    pool: &Pool,
+) -> Result<(Site, Vec<Diagnostic>), SetupError> {
+    let severity = if lenient { Severity::Warning } else { Severity::Error };
+    let unstartable = refuse_unstartable(&config, lenient)?;
     let payloads = constant_payloads(&config);
     let mut missing: Vec<_> = unstartable.iter().map(|(name, _)| name.clone()).collect();
-    warnings.extend(unstartable.into_iter().map(|(_, problem)| problem));
+    let mut warnings: Vec<_> = unstartable.into_iter().map(|(_, problem)| problem).collect();
     let (plugins, specs): (Vec<_>, Vec<_>) = config
         .plugins
         .iter()
@@ -77,18 +98,16 @@ pub(super) async fn start(
         .filter(|(plugin, _)| !missing.contains(&plugin.name))
         .map(|(plugin, payloads)| (plugin, spec(plugin, payloads)))
         .unzip();
-    let (host, failed) = Host::start_lenient(specs).await?;
+    let (prepared, failed) = host.prepare(specs).await?;
     let problem = |i: usize, e| plugins[i].not_started(e).with_severity(severity);
     let problems: Vec<_> = failed.iter().map(|(i, e)| problem(*i, e)).collect();
     if !problems.is_empty() && !lenient {
-        host.stop(STOP_GRACE).await;
         return Err(SetupError::Plugins(problems));
     }
     missing.extend(failed.iter().map(|(i, _)| plugins[*i].name.clone()));
     warnings.extend(problems);
-    let unknown = unknown_entries(&config, &host, &missing, severity);
+    let unknown = unknown_entries(&config, |name| prepared.status(name), &missing, severity);
     if !unknown.is_empty() && !lenient {
-        host.stop(STOP_GRACE).await;
         return Err(SetupError::Config(unknown.into_iter().map(|(_, _, d)| d).collect()));
     }
     for name in &missing {
@@ -102,18 +121,28 @@ pub(super) async fn start(
         );
         warnings.push(problem);
     }
-    let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
-    let paths = match serve(&config, &host, &payloads, &pool) {
+    let paths = match serve(&config, || host.chain_of(prepared.bound()), pool) {
         Ok(paths) => paths,
         Err(UnknownPlugin(name)) => {
-            host.stop(STOP_GRACE).await;
             let problem = Diagnostic::about_file(name.clone(), format!("unknown plugin `{name}`"));
             return Err(SetupError::Config(vec![problem]));
         }
     };
-    let site = Site { selector: config.header_selector, router: config.router, paths };
-    let grace = config.runtime.grace_period;
-    Ok((Gateway { listeners, site: Arc::new(site), host, grace }, warnings))
+    prepared.commit();
+    Ok((Site { selector: config.header_selector, router: config.router, paths }, warnings))
+}
+
+/// Plugins whose program cannot be run: an error, unless `lenient`.
+fn refuse_unstartable(
+    config: &Config,
+    lenient: bool,
+) -> Result<Vec<(String, Diagnostic)>, SetupError> {
+    let unstartable =
+        unstartable(config, if lenient { Severity::Warning } else { Severity::Error });
+    if unstartable.is_empty() || lenient {
+        return Ok(unstartable);
+    }
+    Err(SetupError::Config(unstartable.into_iter().map(|(_, d)| d).collect()))
 }
 
 /// Time for workers to stop when the start itself failed.
@@ -128,7 +157,7 @@ fn unstartable(config: &Config, severity: Severity) -> Vec<(String, Diagnostic)>
 /// Uses of entries that running plugins did not register: plugin, entry and what to tell the operator.
 pub fn unknown_entries(
     config: &Config,
-    host: &Host,
+    status: impl Fn(&str) -> Option<PluginStatus>,
     missing: &[String],
     severity: Severity,
 ) -> Vec<(String, String, Diagnostic)> {
@@ -137,7 +166,9 @@ pub fn unknown_entries(
         if missing.contains(&used.plugin.name) {
             continue;
         }
-        let Some(status) = host.status(&used.plugin.name) else { continue };
+        // What has never been ready has registered nothing yet.
+        let status = status(&used.plugin.name).filter(|status| !status.sdk.is_empty());
+        let Some(status) = status else { continue };
         if !status.entries.iter().any(|e| e == used.entry) {
             let registered: Vec<_> = status.entries.iter().map(String::as_str).collect();
             let problem = used.unknown(severity, &registered);
@@ -157,20 +188,23 @@ fn bind(addr: &SocketAddr) -> Result<TcpListener, SetupError> {
     listen().map_err(|source| SetupError::Bind { addr: *addr, source })
 }
 
-/// The constant payloads of one plugin, by the id of their use.
-type Constants = HashMap<u32, (u32, Vec<u8>)>;
-
-/// For each plugin, in order: its constant payloads, each once per use, and the index a worker knows them by.
-fn constant_payloads(config: &Config) -> Vec<Constants> {
-    let mut all = vec![Constants::new(); config.plugins.len()];
+/// For each plugin, in order: its constant payloads, each once.
+fn constant_payloads(config: &Config) -> Vec<Vec<Vec<u8>>> {
+    let mut all = vec![Vec::new(); config.plugins.len()];
     for call in calls(config) {
-        let Some(template) = call.payload.as_ref().filter(|p| p.is_constant()) else { continue };
-        let constants = &mut all[call.plugin];
-        let next = u32::try_from(constants.len()).unwrap_or(u32::MAX);
-        let json = template.expand_json(&NoRequest).to_vec();
-        constants.entry(call.id).or_insert((next, json));
+        if let Some(json) = constant(call)
+            && !all[call.plugin].contains(&json)
+        {
+            all[call.plugin].push(json);
+        }
     }
     all
+}
+
+/// The payload of a use, where it is the same for every request.
+fn constant(call: &PluginCall) -> Option<Vec<u8>> {
+    let template = call.payload.as_ref().filter(|p| p.is_constant())?;
+    Some(template.expand_json(&NoRequest).to_vec())
 }
 
 fn calls(config: &Config) -> impl Iterator<Item = &Arc<PluginCall>> {
@@ -195,30 +229,29 @@ fn calls(config: &Config) -> impl Iterator<Item = &Arc<PluginCall>> {
 
 /// A configured plugin as the host library takes it, without the payloads its uses would give it.
 pub fn plugin_spec(plugin: &Plugin) -> PluginSpec {
-    spec(plugin, &Constants::new())
+    spec(plugin, &[])
 }
 
-fn spec(plugin: &Plugin, constants: &Constants) -> PluginSpec {
-    let mut payloads = vec![Vec::new(); constants.len()];
-    for (index, json) in constants.values() {
-        payloads[*index as usize].clone_from(json);
-    }
+fn spec(plugin: &Plugin, payloads: &[Vec<u8>]) -> PluginSpec {
     PluginSpec {
         args: plugin.args.clone(),
         env: plugin.env.clone(),
-        workers: u32::try_from(plugin.workers).unwrap_or(u32::MAX),
+        workers: plugin.workers,
+        workers_max: plugin.workers_max,
         config: plugin.config.as_ref().map(|c| c.to_string().into_bytes()).unwrap_or_default(),
-        payloads,
+        payloads: payloads.to_vec(),
         lanes: plugin.lanes,
         wait: plugin.wake,
+        start_timeout: plugin.start_timeout,
+        supervision: plugin.supervision,
+        required: plugin.required,
         ..PluginSpec::new(plugin.name.clone(), plugin.file.clone())
     }
 }
 
 fn serve(
     config: &Config,
-    host: &Host,
-    payloads: &[Constants],
+    begin: impl Fn() -> ChainBuilder,
     pool: &Pool,
 ) -> Result<HashMap<Target, Result<Served, String>>, UnknownPlugin> {
     let mut all = HashMap::new();
@@ -239,7 +272,7 @@ fn serve(
                 ServiceKind::Plugin(call) => Some(call),
                 _ => None,
             };
-            let chain = chain(config, host, payloads, middleware, answers)?;
+            let chain = chain(config, begin(), middleware, answers)?;
             let service = match &service.kind {
                 ServiceKind::Http { endpoints } => Service::Http(
                     upstreams
@@ -258,23 +291,21 @@ fn serve(
 
 fn chain<'c>(
     config: &Config,
-    host: &Host,
-    payloads: &[Constants],
+    mut builder: ChainBuilder,
     middleware: impl Iterator<Item = &'c Middleware>,
     service: Option<&Arc<PluginCall>>,
 ) -> Result<Arc<Chain>, UnknownPlugin> {
     let item = |call: &PluginCall| {
         let payload = match &call.payload {
             None => Payload::None,
-            Some(template) => match payloads[call.plugin].get(&call.id) {
-                Some((index, _)) => Payload::Id(*index),
+            Some(template) => match constant(call) {
+                Some(json) => Payload::Constant(json.into()),
                 None => Payload::Template(template.clone()),
             },
         };
         let plugin = config.plugins[call.plugin].name.clone();
         Item::new(plugin, call.entry.clone()).payload(payload).policies(call.policies)
     };
-    let mut builder = host.chain();
     for m in middleware {
         builder = match m {
             Middleware::Plugin(call) => builder.item(item(call))?,

@@ -9,6 +9,7 @@ mod gate;
 #[cfg(test)]
 mod gate_tests;
 mod peer;
+mod pins;
 mod polling;
 mod reactor;
 mod registry;
@@ -30,7 +31,7 @@ use tokio::sync::Notify;
 pub(crate) use gate::{Cpus, Gate};
 pub use gate::{SpinDecision, SpinReason, WaitPolicy};
 pub(crate) use peer::{Fault, Peer};
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Pin, Registry};
 pub(crate) use table::Inbound;
 
 use buffer::Buffer;
@@ -168,7 +169,8 @@ impl Lane {
             None => self.wait_to_begin(sid, phase, budget).await?,
         };
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
-        self.flying.fetch_add(1, Ordering::Relaxed);
+        self.flying.fetch_add(1, Ordering::SeqCst);
+        self.peer.called();
         Ok(begun)
     }
 
@@ -199,20 +201,25 @@ impl Lane {
         tokio::time::timeout(budget.min(CREDIT_WAIT), credit).await.unwrap_or(Err(Failure::Busy))
     }
 
-    /// Ends an invocation and gives its credit back.
-    pub(crate) fn end(&self, token: Token, answered: bool) {
+    /// Ends an invocation and gives its credit back. `unanswered`: its final frame has not come, and it should have by
+    /// then.
+    pub(crate) fn end(&self, token: Token, unanswered: Option<Instant>) {
         self.flying.fetch_sub(1, Ordering::Relaxed);
-        let stuck = {
-            let mut table = self.table();
-            table.end(token, answered);
-            table.stuck()
-        };
+        self.table().end(token, unanswered);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_one();
         }
-        if let Some(n) = stuck {
-            self.peer.report(Fault::Stuck(n));
-        }
+    }
+
+    /// Asks the worker whether it is there.
+    pub(crate) fn ping(&self) {
+        self.table().pinged();
+        self.send(&Frame::new(wire::KIND_PING), &[]);
+    }
+
+    /// Handlers that were given up and have not ended: all, and those that should have by `before`.
+    pub(crate) fn overdue(&self, before: Instant) -> (usize, usize) {
+        self.table().overdue(before)
     }
 
     /// Takes `bytes` of a staged body into the host's memory; false when the worker has staged all it may.
@@ -312,6 +319,9 @@ impl Lane {
         let bytes = payload.len();
         self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
         self.peer.frames.fetch_add(1, Ordering::Relaxed);
+        if frame.kind == wire::KIND_PONG && self.table().ponged() {
+            return Ok(Some(bytes));
+        }
         if matches!(frame.kind, wire::KIND_PONG | wire::KIND_GOAWAY) {
             self.table().unasked(Instant::now())?;
             return Ok(Some(bytes));
@@ -346,7 +356,12 @@ impl Lane {
 
     /// Invocations without their final frame.
     pub(crate) fn in_flight(&self) -> usize {
-        self.flying.load(Ordering::Relaxed)
+        self.flying.load(Ordering::SeqCst)
+    }
+
+    /// Callers that wait for a credit.
+    pub(crate) fn waiting(&self) -> usize {
+        usize::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// One of the worker's own statistics, never trusted.

@@ -1,11 +1,13 @@
 //! The worker behind one or several lanes: who it is, and why it is no longer to be used, once it is not.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use nylon_protocol::Violation;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
+
+use super::pins::Pins;
 
 /// Why a worker is no longer to be used.
 #[derive(Clone, Debug)]
@@ -14,8 +16,6 @@ pub(crate) enum Fault {
     Violation(Violation),
     /// Its process ended; how.
     Died(String),
-    /// Too many of its handlers never answered.
-    Stuck(usize),
     /// It is being stopped by us.
     Stopped,
 }
@@ -25,7 +25,6 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Violation(v) => write!(f, "protocol violation: {v}"),
             Self::Died(how) => f.write_str(how),
-            Self::Stuck(n) => write!(f, "{n} handlers never answered"),
             Self::Stopped => f.write_str("stopped"),
         }
     }
@@ -44,6 +43,11 @@ pub(crate) struct Peer {
     pub(crate) features: u64,
     /// Frames taken from it, on all lanes: they share a bell, so who is woken may find that another was meant.
     pub(super) frames: AtomicU64,
+    /// Requests that hold on to it.
+    pub(crate) pins: Pins,
+    /// Whether somebody looks after it now and then because calls are in flight.
+    attended: AtomicBool,
+    busy: Notify,
     fault: OnceLock<Fault>,
     faulted: Notify,
 }
@@ -54,8 +58,42 @@ impl Peer {
         let asks_body = entries.iter().map(|_| AtomicBool::new(false)).collect();
         let entries = entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
         let (fault, faulted) = (OnceLock::new(), Notify::new());
-        let frames = AtomicU64::new(0);
-        Self { plugin, entries, asks_body, minor, features, frames, fault, faulted }
+        Self {
+            plugin,
+            entries,
+            asks_body,
+            minor,
+            features,
+            frames: AtomicU64::new(0),
+            pins: Pins::default(),
+            attended: AtomicBool::new(false),
+            busy: Notify::new(),
+            fault,
+            faulted,
+        }
+    }
+
+    /// Frames taken from it so far: any of them is a sign of life.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// A call has begun.
+    pub(super) fn called(&self) {
+        // SeqCst: pairs with `rests`. Either the call is counted when that looks, or it sees that nobody attends.
+        if !self.attended.load(Ordering::SeqCst) && !self.attended.swap(true, Ordering::SeqCst) {
+            self.busy.notify_one();
+        }
+    }
+
+    /// Nothing is in flight: [`Self::busy`] resolves with the next call. Look at the count once more after this.
+    pub(crate) fn rests(&self) {
+        self.attended.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits for the first call since [`Self::rests`].
+    pub(crate) async fn busy(&self) {
+        self.busy.notified().await;
     }
 
     /// Reports that the worker is not to be used any more; the first report counts.

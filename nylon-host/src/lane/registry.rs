@@ -1,7 +1,8 @@
-//! The ready lanes of one plugin, and which of them takes the next session.
+//! The ready lanes of one build of a plugin, and which of them takes the next session.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::Lane;
 
@@ -13,23 +14,21 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Takes a lane into service.
-    pub(crate) fn add(&self, lane: Arc<Lane>) {
-        self.write(|lanes| lanes.push(lane));
-    }
-
-    /// Takes a lane out of service.
-    pub(crate) fn remove(&self, lane: &Arc<Lane>) {
-        self.write(|lanes| lanes.retain(|l| !Arc::ptr_eq(l, lane)));
+    /// Takes lanes into service and others out of it, in one step: who picks sees either all of it or nothing.
+    pub(crate) fn switch(&self, admit: &[Arc<Lane>], withdraw: &[Arc<Lane>]) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|l| !withdraw.iter().chain(admit).any(|gone| Arc::ptr_eq(l, gone)));
+        lanes.extend_from_slice(admit);
     }
 
     /// The next lane in turn, `None` while no worker is ready.
-    pub(crate) fn pick(&self) -> Option<Arc<Lane>> {
+    pub(crate) fn pick(&self) -> Option<Pin> {
+        // Pinned under the lock: once a lane is withdrawn, whoever picked it before is counted.
         let lanes = self.read();
         match lanes.as_slice() {
             [] => None,
-            [one] => Some(one.clone()),
-            many => Some(many[self.next.fetch_add(1, Ordering::Relaxed) % many.len()].clone()),
+            [one] => Some(Pin::new(one)),
+            many => Some(Pin::new(&many[self.next.fetch_add(1, Ordering::Relaxed) % many.len()])),
         }
     }
 
@@ -39,10 +38,47 @@ impl Registry {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Vec<Arc<Lane>>> {
-        self.lanes.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request's hold on a lane: its worker is not stopped by a drain before the last one is given back.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    lane: Arc<Lane>,
+    streams: bool,
+}
+
+impl Pin {
+    fn new(lane: &Arc<Lane>) -> Self {
+        lane.peer.pins.pin();
+        Self { lane: lane.clone(), streams: false }
     }
 
-    fn write(&self, change: impl FnOnce(&mut Vec<Arc<Lane>>)) {
-        change(&mut self.lanes.write().unwrap_or_else(std::sync::PoisonError::into_inner));
+    /// The request has become a stream, which may go on for hours.
+    pub(crate) fn streams(&mut self) {
+        if !std::mem::replace(&mut self.streams, true) {
+            self.lane.peer.pins.stream();
+        }
+    }
+}
+
+impl Clone for Pin {
+    fn clone(&self) -> Self {
+        Self::new(&self.lane)
+    }
+}
+
+impl Deref for Pin {
+    type Target = Arc<Lane>;
+
+    fn deref(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.lane.peer.pins.unpin(self.streams);
     }
 }

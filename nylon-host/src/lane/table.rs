@@ -92,8 +92,10 @@ pub(crate) struct Table {
     first_sid: u32,
     sid_step: u32,
     window: u32,
-    /// Cancelled invocations whose one final frame is still to come.
-    unanswered: Vec<Token>,
+    /// Cancelled invocations whose one final frame is still to come, and by when it should have.
+    unanswered: Vec<(Token, Instant)>,
+    /// PINGs without their PONG.
+    pings: u32,
     /// Frames that were of no use to any invocation.
     flood: Flood,
     /// Frames after an invocation's final one, since `duplicates_since`.
@@ -127,6 +129,7 @@ impl Table {
             sid_step: shape.lanes,
             window,
             unanswered: Vec::new(),
+            pings: 0,
             flood: Flood::new("frames nobody asked for"),
             duplicates: 0,
             duplicates_since: None,
@@ -168,25 +171,37 @@ impl Table {
         Some((Token { idx, generation }, sid))
     }
 
-    /// Ends an invocation. `answered`: its final frame has come; otherwise one late frame is expected.
-    pub(crate) fn end(&mut self, token: Token, answered: bool) {
+    /// Ends an invocation. `unanswered`: its final frame has not come and is expected; it should have come by then.
+    pub(crate) fn end(&mut self, token: Token, unanswered: Option<Instant>) {
         let Some(slot) = self.current(token) else { return };
         slot.issued.live = false;
         slot.waker = None;
         slot.inbox.clear();
         slot.inbox.shrink_to(INBOX_KEPT);
         // Its final frame may have come in the very moment it was cancelled: then none is to come.
-        let answered = answered || slot.finished;
+        let unanswered = unanswered.filter(|_| !slot.finished);
         self.free.push(token.idx);
-        if !answered {
-            self.unanswered.push(token);
+        if let Some(due) = unanswered {
+            self.unanswered.push((token, due));
         }
     }
 
-    /// Whether more handlers than the lane can spare never answered, and how many.
-    pub(crate) fn stuck(&self) -> Option<usize> {
-        let unanswered = self.unanswered.len();
-        (unanswered > self.slots.len() / 2).then_some(unanswered)
+    /// Handlers that were given up and have not ended: all, and those that should have by `before`.
+    pub(crate) fn overdue(&self, before: Instant) -> (usize, usize) {
+        let overdue = self.unanswered.iter().filter(|(_, due)| *due < before).count();
+        (self.unanswered.len(), overdue)
+    }
+
+    /// A PING goes out.
+    pub(crate) fn pinged(&mut self) {
+        self.pings = self.pings.saturating_add(1);
+    }
+
+    /// A PONG came; whether one was asked for.
+    pub(crate) fn ponged(&mut self) -> bool {
+        let asked = self.pings > 0;
+        self.pings = self.pings.saturating_sub(1);
+        asked
     }
 
     /// Next frame for `token`; registers `waker` when there is none.
@@ -307,7 +322,7 @@ impl Table {
         let token = Token { idx: frame.call_idx, generation: frame.call_gen };
         match frame.kind {
             wire::KIND_REPLY | wire::KIND_ERROR => {
-                if let Some(at) = self.unanswered.iter().position(|t| *t == token) {
+                if let Some(at) = self.unanswered.iter().position(|(t, _)| *t == token) {
                     self.unanswered.swap_remove(at);
                     return Ok(Delivery::Late);
                 }

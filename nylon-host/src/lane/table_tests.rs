@@ -61,7 +61,7 @@ fn tokens_never_issued_are_violations() {
 fn a_late_answer_does_not_reach_the_next_in_its_slot() {
     let mut table = table();
     let first = open(&mut table);
-    table.end(first.0, false);
+    table.end(first.0, Some(Instant::now()));
     let second = open(&mut table);
     assert_eq!(first.0.idx, second.0.idx, "the same slot");
     assert_eq!(reply(&mut table, first), Ok(false));
@@ -74,9 +74,9 @@ fn a_stale_answer_makes_up_for_no_other() {
     let mut table = table();
     let answered = open(&mut table);
     assert_eq!(reply(&mut table, answered), Ok(true));
-    table.end(answered.0, true);
+    table.end(answered.0, None);
     let hangs = open(&mut table);
-    table.end(hangs.0, false);
+    table.end(hangs.0, Some(Instant::now()));
     assert_eq!(reply(&mut table, answered), Ok(false));
     assert_eq!((table.unanswered.len(), table.duplicates), (1, 1));
     assert_eq!(reply(&mut table, hangs), Ok(false));
@@ -93,7 +93,7 @@ fn the_first_final_frame_wins_before_and_after_it_was_taken() {
     let data = frame(wire::KIND_DATA, open, 3);
     assert_eq!(give(&mut table, data, b"abc"), Ok(false), "DATA after END");
     assert_eq!(taken(&mut table, open.0), 1);
-    table.end(open.0, true);
+    table.end(open.0, None);
     assert_eq!(reply(&mut table, open), Ok(false));
     assert_eq!(table.duplicates, 3);
 }
@@ -121,7 +121,7 @@ fn duplicates_have_a_budget_by_the_minute() {
 fn what_crosses_with_a_cancel_is_no_fault() {
     let mut table = table();
     let open = open(&mut table);
-    table.end(open.0, false);
+    table.end(open.0, Some(Instant::now()));
     for _ in 0..1000 {
         assert_eq!(give(&mut table, frame(wire::KIND_DATA, open, 1), b"x"), Ok(false));
     }
@@ -134,11 +134,11 @@ fn an_answer_in_the_moment_of_its_cancel_leaves_nothing_to_wait_for() {
     for _ in 0..100 {
         let open = open(&mut table);
         assert_eq!(reply(&mut table, open), Ok(true));
-        table.end(open.0, false);
+        table.end(open.0, Some(Instant::now()));
         table.close_session(open.1);
     }
     assert_eq!(table.unanswered, []);
-    assert_eq!(table.stuck(), None, "an honest worker is not retired for it");
+    assert_eq!(table.overdue(Instant::now()), (0, 0), "an honest worker is not retired for it");
 }
 
 #[test]
@@ -146,8 +146,8 @@ fn handlers_that_never_answer_are_counted() {
     let mut table = table();
     for n in 1..=5 {
         let open = open(&mut table);
-        table.end(open.0, false);
-        assert_eq!(table.stuck(), (n > 4).then_some(n));
+        table.end(open.0, Some(Instant::now()));
+        assert_eq!(table.overdue(Instant::now()), (n, n));
     }
 }
 
@@ -295,8 +295,8 @@ fn credits_come_back_once() {
     let open: Vec<_> = (0..8).map(|_| open(&mut table)).collect();
     assert_eq!(table.begin(0, 1), None, "all in use");
     for (token, _) in &open {
-        table.end(*token, true);
-        table.end(*token, true);
+        table.end(*token, None);
+        table.end(*token, None);
     }
     assert_eq!(table.free.len(), 8);
     table.die();

@@ -41,7 +41,7 @@ async fn who_leaves_while_waiting_for_a_credit_leaves_no_trace() {
         .await;
     }
     assert_eq!(lane.waiting.load(Ordering::Relaxed), 0);
-    lane.end(Token { idx: 0, generation: 1 }, true);
+    lane.end(Token { idx: 0, generation: 1 }, None);
     lane.begin(0, 1, second).await.expect("the credit that came back");
 }
 

@@ -384,14 +384,16 @@ impl Invocation {
             let frame = self.frame(wire::KIND_CANCEL).status(reason);
             self.lane().send(&frame, &[]);
         }
-        self.lane().end(self.token, !sent);
+        // One that waits for the host, or streams, has no deadline.
+        let due = sent.then(|| self.machine.deadline().unwrap_or_else(Instant::now));
+        self.lane().end(self.token, due);
         self.session_mut().close(true);
     }
 
     /// The final frame came. A session whose handler failed is over, whatever its worker thinks of it.
     fn finish(&mut self, wants: PhaseSet, well: bool) {
         self.stage = Stage::Ended;
-        self.lane().end(self.token, true);
+        self.lane().end(self.token, None);
         let session = self.session_mut();
         if well {
             session.wants = wants;

@@ -1,45 +1,44 @@
 //! Supervisor: stands beside the data path. It spawns workers, shakes hands, hands their lanes to
-//! `lane::Registry`, watches them die and starts them anew.
+//! `lane::Registry`, watches them and starts them anew.
 //!
-//! In: a [`PluginSpec`].  Out: ready lanes in a plugin's registry, and out of it when their worker is gone.
+//! In: a [`PluginSpec`], orders of an operator.  Out: ready lanes in a build's registry, and out of it when their worker
+//! goes.
 //! Never: a request, a frame, or the meaning of either.
+//!
+//! For each plugin there is a `keeper`: it runs the pure state `machine`, which decides, and one `worker` task for each
+//! process, which does.
 
 mod cpus;
 mod handshake;
+mod keeper;
+mod machine;
 mod output;
-mod restart;
+mod policy;
 mod spawn;
 mod status;
+mod worker;
 
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use nylon_protocol::handshake::{Hello, VersionRange};
-use nylon_protocol::segment::Header;
-use nylon_protocol::{Geometry, wire};
-use nylon_shm::{Bell, Doorbell, HostEnd, Segments, WorkerBells};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::{oneshot, watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
-use crate::error::StartError;
-use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
-use crate::readiness;
-use handshake::{ControlSocket, Refusal};
-use restart::Backoff;
-use spawn::{Child, Process, Spawner};
+use crate::error::{ControlError, StartError};
+use crate::lane::{Registry, WaitPolicy};
+use keeper::Keeper;
+use policy::Policy;
+use spawn::Spawner;
 
-pub(crate) use spawn::Exit;
-pub use status::{PluginState, PluginStatus};
-
+pub(crate) use keeper::{Answer, Order};
+pub use policy::{Backoff, Breaker, DrainStreams, Restart, Supervision};
 pub(crate) use status::Board;
+pub use status::{PluginState, PluginStatus, WorkerState, WorkerStatus};
 
 /// A configured program: what to run, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSpec {
     /// Its name, unique in a host.
     pub name: String,
@@ -51,6 +50,8 @@ pub struct PluginSpec {
     pub env: Vec<(String, String)>,
     /// Worker processes to keep, >= 1.
     pub workers: u32,
+    /// Most of them, where the load decides how many; less than [`Self::workers`]: exactly so many.
+    pub workers_max: u32,
     /// Lanes of each worker, 1 ..= 8: ring pairs that several threads of it serve. 0: one, on more than two CPUs as many
     /// as there are threads of the runtime or CPUs. With more than one nobody polls, whatever [`Self::wait`] says.
     pub lanes: u32,
@@ -62,6 +63,11 @@ pub struct PluginSpec {
     pub wait: WaitPolicy,
     /// Time from exec to the end of the handshake.
     pub start_timeout: Duration,
+    /// How they are kept.
+    pub supervision: Supervision,
+    /// Whether the host waits for it when it starts, and is not ready without it. One that is not required is started
+    /// beside the others, and tried again if it fails.
+    pub required: bool,
 }
 
 impl PluginSpec {
@@ -73,11 +79,14 @@ impl PluginSpec {
             args: Vec::new(),
             env: Vec::new(),
             workers: 1,
+            workers_max: 0,
             config: Vec::new(),
             payloads: Vec::new(),
             lanes: 0,
             wait: WaitPolicy::Balanced,
             start_timeout: Duration::from_secs(5),
+            supervision: Supervision::DEFAULT,
+            required: true,
         }
     }
 
@@ -92,6 +101,23 @@ impl PluginSpec {
             0..=2 => 1,
             _ => u32::try_from(cpus.min(threads)).unwrap_or(LANES_MAX).clamp(1, LANES_MAX),
         }
+    }
+
+    /// What the machine has to know of it.
+    fn policy(&self) -> Policy {
+        Policy {
+            workers_min: self.workers,
+            workers_max: self.workers_max.max(self.workers),
+            start_timeout: self.start_timeout,
+            keep: self.supervision,
+        }
+    }
+
+    /// Whether a worker of this serves as well as one of `other`: constant payloads aside, which it is sent in full if
+    /// it does not know them.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let bare = |spec: &Self| Self { payloads: Vec::new(), ..spec.clone() };
+        bare(self) == bare(other)
     }
 
     /// What no host can run: a name that is given twice, a plugin without workers.
@@ -113,25 +139,92 @@ impl PluginSpec {
 
 /// Most lanes of one worker.
 pub(crate) const LANES_MAX: u32 = 8;
-/// How often the counters of a worker go into the telemetry segment.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
-/// What Hello says of the time a worker may spin under policy `latency`, ns. It only makes the worker sleep on a futex:
-/// whether and how long it spins is the gate's to say, in H.
-const SPIN_NS: u32 = 20_000;
 
-/// One plugin of a host: its ready workers, and how it fares.
+/// One plugin of a host.
 #[derive(Debug)]
 pub(crate) struct Plugin {
-    pub(crate) spec: PluginSpec,
-    pub(crate) registry: Registry,
+    pub(crate) name: Arc<str>,
     pub(crate) board: Board,
+    orders: UnboundedSender<Order>,
+    /// What chains are bound to from now on; `None` before it first serves, and once it is removed.
+    current: Mutex<Option<Arc<Binding>>>,
+}
+
+/// What a chain is bound to: the workers of one configuration of a plugin. They are drained once another serves and the
+/// last chain that is bound to them is gone: a request sees one configuration, from its first phase to its last.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) spec: Arc<PluginSpec>,
+    pub(crate) registry: Arc<Registry>,
+    number: u64,
+    orders: UnboundedSender<Order>,
+}
+
+impl Drop for Binding {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::Released(self.number));
+    }
+}
+
+impl Plugin {
+    /// What chains are bound to.
+    pub(crate) fn binding(&self) -> Option<Arc<Binding>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Chains are bound so from now on.
+    pub(crate) fn bind(&self, binding: Option<Arc<Binding>>) {
+        let old = {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, binding)
+        };
+        drop(old);
+    }
+
+    /// A binding for chains to come, to workers of `spec`.
+    pub(crate) fn new_binding(&self, spec: PluginSpec) -> Arc<Binding> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Binding {
+            spec: Arc::new(spec),
+            registry: Arc::default(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            orders: self.orders.clone(),
+        })
+    }
+
+    /// Sends an order that nobody waits for.
+    pub(crate) fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+
+    /// Brings workers of `binding` up; they serve once the order to commit comes.
+    pub(crate) async fn prepare(&self, binding: &Binding) -> Result<u32, ControlError> {
+        let (spec, registry) = (binding.spec.clone(), binding.registry.clone());
+        let binding = binding.number;
+        self.ask(|answer| Order::Prepare { spec, registry, binding, answer }).await
+    }
+
+    /// Serves `binding` from now on, whether its workers start or not.
+    pub(crate) fn serve(&self, binding: &Binding) {
+        let (spec, registry) = (binding.spec.clone(), binding.registry.clone());
+        self.order(Order::Serve { spec, registry, binding: binding.number });
+    }
+
+    /// Sends an order and waits for what comes of it: the build that serves.
+    pub(crate) async fn ask(
+        &self,
+        order: impl FnOnce(Answer) -> Order,
+    ) -> Result<u32, ControlError> {
+        let (answer, outcome) = oneshot::channel();
+        self.order(order(answer));
+        outcome.await.unwrap_or(Err(ControlError::Gone))
+    }
 }
 
 /// Keeps the workers of all plugins of one host.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     spawner: Spawner,
-    stop: watch::Sender<Option<Duration>>,
     keepers: tokio::task::JoinSet<()>,
 }
 
@@ -139,301 +232,23 @@ impl Supervisor {
     pub(crate) fn new() -> Result<Self, StartError> {
         let spawner = Spawner::start()
             .map_err(|source| StartError::Host { what: "spawning thread", source })?;
-        Ok(Self { spawner, stop: watch::channel(None).0, keepers: tokio::task::JoinSet::new() })
+        Ok(Self { spawner, keepers: tokio::task::JoinSet::new() })
     }
 
-    /// Starts the workers of `plugin` and keeps them; resolves when all are ready, or with the first that was not.
-    /// A plugin that did not start is not kept.
-    pub(crate) async fn keep(&mut self, plugin: &Arc<Plugin>) -> Result<(), StartError> {
-        let mut started = Vec::new();
-        for _ in 0..plugin.spec.workers {
-            let (ready, outcome) = oneshot::channel();
-            let keeper = Keeper {
-                plugin: plugin.clone(),
-                spawner: self.spawner.clone(),
-                stop: self.stop.subscribe(),
-            };
-            self.keepers.spawn(keeper.run(ready));
-            started.push(outcome);
-        }
-        for outcome in started {
-            outcome.await.unwrap_or_else(|_| {
-                Err(StartError::Host { what: "keeper", source: io::Error::other("gone") })
-            })?;
-        }
-        Ok(())
+    /// A plugin with a keeper, and no worker yet.
+    pub(crate) fn keep(&mut self, name: &str, board: Board) -> Arc<Plugin> {
+        let (orders, inbox) = unbounded_channel();
+        let current = Mutex::new(None);
+        let plugin = Arc::new(Plugin { name: name.into(), board, orders, current });
+        let keeper = Keeper::new(plugin.clone(), self.spawner.clone());
+        // Those that have ended are of no more use.
+        while self.keepers.try_join_next().is_some() {}
+        self.keepers.spawn(keeper.run(inbox));
+        plugin
     }
 
-    /// Stops every worker: its shutdown hooks run, within `grace`, then it is killed.
-    pub(crate) async fn stop(&mut self, grace: Duration) {
-        let _ = self.stop.send(Some(grace));
+    /// Waits until every plugin that was told to stop has.
+    pub(crate) async fn stopped(&mut self) {
         while self.keepers.join_next().await.is_some() {}
-    }
-}
-
-/// Keeps one worker of one plugin.
-struct Keeper {
-    plugin: Arc<Plugin>,
-    spawner: Spawner,
-    stop: watch::Receiver<Option<Duration>>,
-}
-
-/// A worker that is ready.
-struct Worker {
-    child: Child,
-    /// Readable once the process has ended.
-    ended: AsyncFd<OwnedFd>,
-    control: ControlSocket,
-    segments: Arc<Segments>,
-    peer: Arc<Peer>,
-    /// At least one.
-    lanes: Vec<Arc<Lane>>,
-    /// How many threads it runs at a time, as it says.
-    threads: u32,
-    /// Ends what forwards its output.
-    output: DropGuard,
-}
-
-impl Keeper {
-    async fn run(mut self, ready: oneshot::Sender<Result<(), StartError>>) {
-        let mut backoff = Backoff::default();
-        let mut ready = Some(ready);
-        loop {
-            let plugin = self.plugin.clone();
-            let board = &plugin.board;
-            let generation = board.starting();
-            let started = tokio::select! {
-                started = start(&self.plugin, &self.spawner, generation) => started,
-                _ = self.stop.changed() => return board.stopped(),
-            };
-            let lived = match started {
-                Ok(worker) => {
-                    // In service before anybody is told: who waits for "ready" sends at once.
-                    worker.lanes.iter().for_each(|lane| self.plugin.registry.add(lane.clone()));
-                    board.ready(worker.child.pid);
-                    tracing::info!(plugin = %self.plugin.spec.name, pid = worker.child.pid, generation, "ready");
-                    if let Some(ready) = ready.take() {
-                        let _ = ready.send(Ok(()));
-                    }
-                    let since = Instant::now();
-                    if self.attend(worker).await {
-                        return;
-                    }
-                    Some(since.elapsed())
-                }
-                Err(e) => {
-                    board.failed(&e.to_string(), e.is_permanent());
-                    if let Some(ready) = ready.take() {
-                        let _ = ready.send(Err(e));
-                        return;
-                    }
-                    tracing::error!(plugin = %self.plugin.spec.name, error = %e, "cannot start");
-                    if e.is_permanent() {
-                        return;
-                    }
-                    None
-                }
-            };
-            let wait = backoff.after(lived);
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                _ = self.stop.changed() => return board.stopped(),
-            }
-        }
-    }
-
-    /// Looks after a worker in service until it is gone; true when the host stops.
-    async fn attend(&mut self, worker: Worker) -> bool {
-        let Worker { mut child, ended, control, segments, peer, lanes, threads, output: _output } =
-            worker;
-        let pid = child.pid;
-        let mut shown = tokio::time::interval(SHOW_EVERY);
-        let stopped = loop {
-            tokio::select! {
-                _ = ended.readable() => break None,
-                fault = peer.faulted() => {
-                    tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
-                    break None;
-                }
-                _ = self.stop.changed() => break *self.stop.borrow(),
-                _ = shown.tick() => self.plugin.board.show(&lanes),
-                () = lanes[0].recount() => {
-                    let cpus = cpus::Limits::read().count(pid, threads);
-                    lanes.iter().for_each(|lane| lane.cpus(Instant::now(), cpus));
-                }
-            }
-        };
-        lanes.iter().for_each(|lane| self.plugin.registry.remove(lane));
-        if let Some(grace) = stopped {
-            segments.set_state(wire::STATE_DRAINING);
-            let millis = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
-            if control.shutdown(millis).await.is_ok() {
-                let _ = tokio::time::timeout(grace, ended.readable()).await;
-            }
-        }
-        child.kill();
-        let exit = reap(&mut child, &ended).await;
-        segments.set_state(wire::STATE_CLOSED);
-        self.plugin.board.add(&lanes);
-        if let Some(Fault::Violation(what)) = peer.fault() {
-            self.plugin.board.violation(what);
-        }
-        // What it had published counts, on every lane, before the first call fails.
-        lanes.iter().for_each(|lane| lane.take_last());
-        if stopped.is_some() {
-            peer.report(Fault::Stopped);
-            self.plugin.board.stopped();
-        } else {
-            let how = exit.map_or_else(|e| e.to_string(), |e| e.to_string());
-            tracing::warn!(plugin = %self.plugin.spec.name, pid, %how, "worker ended");
-            self.plugin.board.crashed(&how);
-            peer.report(Fault::Died(how));
-        }
-        lanes.iter().for_each(|lane| lane.die());
-        stopped.is_some()
-    }
-}
-
-/// Waits for the end of a process that was killed, or ended by itself, and reaps it.
-async fn reap(child: &mut Child, ended: &AsyncFd<OwnedFd>) -> io::Result<Exit> {
-    loop {
-        if let Some(exit) = child.reap()? {
-            return Ok(exit);
-        }
-        ended.readable().await?.clear_ready();
-    }
-}
-
-/// Spawns a worker, shakes hands and opens its lane. A process takes a while to get to its main: what the host can do
-/// without it is done meanwhile.
-async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Worker, StartError> {
-    let spec = &plugin.spec;
-    let spawned = spawner.spawn(spec.clone());
-    let host = |what| move |source: io::Error| StartError::Host { what, source };
-    let epoch =
-        u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8])) | 1;
-    let features = wire::FEATURE_KNOWN;
-    let geometry = Geometry { lanes: spec.lanes_or_default(), ..Geometry::default() };
-    let header = Header { geometry, epoch, abi_minor: wire::ABI_MINOR, features };
-    let (segments, fds) =
-        Segments::create(header).map_err(|e| host("shared memory")(io::Error::other(e)))?;
-    let bells = (|| Ok([Bell::new()?, Bell::new()?, Bell::new()?]))();
-    let [host_bell, worker_bell, rescue_bell] = bells.map_err(host("eventfd"))?;
-
-    let process = spawned.await.map_err(|source| StartError::Spawn {
-        plugin: spec.name.clone(),
-        program: spec.program.display().to_string(),
-        source,
-    })?;
-    let Process { mut child, control, stdout, stderr } = process;
-    let pid = child.pid;
-    let name: Arc<str> = spec.name.as_str().into();
-    let forwarded = (|| {
-        let stdout = tokio::process::ChildStdout::from_std(stdout)?;
-        let stderr = tokio::process::ChildStderr::from_std(stderr)?;
-        let gone = CancellationToken::new();
-        output::forward(name.clone(), pid, "stdout", stdout, gone.clone());
-        output::forward(name.clone(), pid, "stderr", stderr, gone.clone());
-        let ended = readiness::watch(child.ended()?, Interest::READABLE)?;
-        Ok((ended, ControlSocket::new(control)?, gone.drop_guard()))
-    })();
-    let (ended, control, output) = forwarded.map_err(host("worker descriptors"))?;
-
-    let hello = Hello {
-        versions: VersionRange {
-            major: wire::ABI_MAJOR,
-            min: wire::ABI_MINOR_MIN,
-            max: wire::ABI_MINOR,
-        },
-        layout_hash: wire::LAYOUT_HASH,
-        epoch,
-        seg_len: geometry.segment_len(),
-        geometry,
-        features,
-        window: u32::try_from(wire::LIMIT_WINDOW).unwrap_or(u32::MAX),
-        staged_max: wire::LIMIT_STAGED as u64,
-        spin_ns: if spec.wait == WaitPolicy::Latency { SPIN_NS } else { 0 },
-        generation,
-        plugin: spec.name.clone(),
-        config: spec.config.clone(),
-        payloads: spec.payloads.clone(),
-    };
-    let (host_bell, worker_bell, rescue_bell): (OwnedFd, OwnedFd, OwnedFd) =
-        (host_bell.into(), worker_bell.into(), rescue_bell.into());
-    let shaken = async {
-        let sent = [&fds.host, &fds.worker, &host_bell, &worker_bell, &rescue_bell];
-        control.greet(&hello, sent).await?;
-        let limits = cpus::Limits::read();
-        let (ok, minor) = control.hello_ok(&hello).await?;
-        segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
-        Ok::<_, Refusal>((ok, minor, limits))
-    };
-    let shaken = tokio::select! {
-        biased;
-        shaken = tokio::time::timeout(spec.start_timeout, shaken) => shaken,
-        // A child it left behind may hold its socket open.
-        _ = ended.readable() => Ok(Err(Refusal::Closed)),
-    };
-    let (ok, minor, limits) = match shaken {
-        Ok(Ok(done)) => done,
-        failed => {
-            // A worker that closed its socket is about to exit; what it exits with is the better message.
-            let ended_itself =
-                tokio::time::timeout(Duration::from_millis(500), ended.readable()).await.is_ok();
-            // Also when it has ended: what it forked is still there.
-            child.kill();
-            let exit = reap(&mut child, &ended).await.ok();
-            let exited = exit.filter(|_| ended_itself);
-            let (why, permanent) = match failed {
-                Ok(Err(refusal)) => explain(&refusal, exited, spec),
-                _ => (no_answer(spec), false),
-            };
-            return Err(StartError::Handshake { plugin: spec.name.clone(), why, permanent });
-        }
-    };
-    segments.set_state(wire::STATE_READY);
-    let kind =
-        if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
-    plugin.board.introduced(&ok.sdk, &ok.entries);
-    let peer = Arc::new(Peer::new(name, &ok.entries, minor, ok.features));
-    let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
-    let open = |index| {
-        // Each lane has descriptors of its own: an edge of a bell reaches all of them.
-        let bells = WorkerBells {
-            kind,
-            bell: Bell::from_fd(worker_bell.try_clone()?),
-            rescue: Bell::from_fd(rescue_bell.try_clone()?),
-        };
-        let end = HostEnd::new(&segments, index, calls, bells);
-        let Geometry { slots, lanes, .. } = geometry;
-        let shape = Shape { slots, window: hello.window, index, lanes };
-        // The worker has one word for how long it spins: several lanes would have it spin on all of them.
-        let wait = if lanes == 1 { spec.wait } else { WaitPolicy::Cpu };
-        let gate = Gate::new(wait, limits.count(pid, ok.cpus));
-        Lane::open(peer.clone(), end, host_bell.try_clone()?, shape, gate)
-    };
-    let lanes = (0..geometry.lanes).map(open).collect::<io::Result<_>>().map_err(host("lane"))?;
-    Ok(Worker { child, ended, control, segments, peer, lanes, threads: ok.cpus, output })
-}
-
-fn no_answer(spec: &PluginSpec) -> String {
-    format!(
-        "{} did not shake hands within {:?}: is it a Nylon worker? A Go plugin's main must call sdk.Serve()",
-        spec.program.display(),
-        spec.start_timeout,
-    )
-}
-
-/// What the operator reads when a handshake failed.
-fn explain(refusal: &Refusal, exited: Option<Exit>, spec: &PluginSpec) -> (String, bool) {
-    match (refusal, exited) {
-        (Refusal::Closed, Some(exit)) => (
-            format!(
-                "{} {exit} before shaking hands: is it a Nylon worker? A Go plugin's main must call sdk.Serve()",
-                spec.program.display(),
-            ),
-            false,
-        ),
-        (refusal, _) => (refusal.to_string(), refusal.is_permanent()),
     }
 }

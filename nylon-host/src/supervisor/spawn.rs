@@ -208,7 +208,7 @@ fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub(super) enum Exit {
     /// By itself, with this status.
     Status(i32),
     /// By this signal.
@@ -231,6 +231,11 @@ impl Child {
     /// A descriptor that becomes readable at the end of the process.
     pub(super) fn ended(&self) -> io::Result<OwnedFd> {
         self.pidfd.try_clone()
+    }
+
+    /// Has the process end itself, if it can: Go dumps its goroutines first.
+    pub(super) fn quit(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::QUIT);
     }
 
     /// Kills the process and everything in its group. Works on a stopped process, and on one that has ended.

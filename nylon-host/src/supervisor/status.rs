@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nylon_protocol::Violation;
 use nylon_shm::telemetry::{Row, Telemetry};
 
+use super::machine::{Machine, Mode, State};
 use crate::lane::{Lane, SpinDecision};
 
 /// Where a plugin is in its life.
@@ -23,6 +24,58 @@ pub enum PluginState {
     Failed = 3,
     /// Stopped with the host.
     Stopped = 4,
+    /// It takes no requests: an operator wants it so.
+    Paused = 5,
+    /// It takes no requests, and its workers go when theirs are done, or have gone: likewise.
+    Drained = 6,
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It waits to be started.
+    Waiting,
+    /// Until its handshake.
+    Starting,
+    /// It takes requests, or could.
+    Ready,
+    /// It takes no new ones.
+    Draining,
+    /// It hangs, and dumps its stacks.
+    Quitting,
+    /// It runs its shutdown hooks.
+    Stopping,
+    /// It is killed.
+    Dying,
+}
+
+impl From<State> for WorkerState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Waiting { .. } => Self::Waiting,
+            State::Starting { .. } => Self::Starting,
+            State::Ready { .. } => Self::Ready,
+            State::Draining { .. } => Self::Draining,
+            State::Quitting { .. } => Self::Quitting,
+            State::Stopping { .. } => Self::Stopping,
+            State::Dying => Self::Dying,
+        }
+    }
+}
+
+/// A worker as its plugin's status has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Which start of the plugin it is, from 1.
+    pub generation: u32,
+    /// Which program with its configuration it runs, from 1: what an upgrade or a reload changes.
+    pub build: u32,
+    /// Where it is.
+    pub state: WorkerState,
+    /// Whether new requests go to it.
+    pub admitted: bool,
+    /// Its process, 0 before it is ready.
+    pub pid: u32,
 }
 
 /// A snapshot of a plugin.
@@ -34,6 +87,12 @@ pub struct PluginStatus {
     pub pid: u32,
     /// Workers started so far.
     pub generation: u32,
+    /// The build that serves, 0 before the first.
+    pub build: u32,
+    /// How many workers there should be.
+    pub wanted: u32,
+    /// Those there are, also those on their way in or out.
+    pub workers: Vec<WorkerStatus>,
     /// What the worker says it is built with.
     pub sdk: String,
     /// Its entries, in the order it registered them.
@@ -100,12 +159,8 @@ impl Board {
         status
     }
 
-    pub(super) fn starting(&self) -> u32 {
-        self.change(|s| {
-            s.state = PluginState::Starting;
-            s.generation += 1;
-            s.generation
-        })
+    pub(super) fn starting(&self, generation: u32) {
+        self.change(|s| s.generation = generation);
     }
 
     pub(super) fn introduced(&self, sdk: &str, entries: &[String]) {
@@ -116,24 +171,35 @@ impl Board {
     }
 
     pub(super) fn ready(&self, pid: u32) {
-        self.change(|s| {
-            s.state = PluginState::Ready;
-            s.pid = pid;
-        });
+        self.change(|s| s.pid = pid);
     }
 
-    pub(super) fn failed(&self, why: &str, permanent: bool) {
-        self.change(|s| {
-            s.state = if permanent { PluginState::Failed } else { PluginState::BackingOff };
-            why.clone_into(&mut s.last_end);
-        });
+    pub(super) fn not_started(&self, why: &str) {
+        self.change(|s| why.clone_into(&mut s.last_end));
     }
 
     pub(super) fn crashed(&self, how: &str) {
         self.change(|s| {
-            s.state = PluginState::BackingOff;
             s.crashes += 1;
             how.clone_into(&mut s.last_end);
+        });
+    }
+
+    /// What the keeper's machine has come to.
+    pub(super) fn keep(&self, machine: &Machine, workers: Vec<WorkerStatus>) {
+        let serves = workers.iter().any(|w| w.admitted);
+        let starts = workers.iter().any(|w| w.state == WorkerState::Starting);
+        self.change(|s| {
+            s.state = match machine.mode() {
+                Mode::Drained => PluginState::Drained,
+                Mode::Stopping => PluginState::Stopped,
+                _ if machine.is_paused() => PluginState::Paused,
+                _ if serves => PluginState::Ready,
+                Mode::Failed(_) => PluginState::Failed,
+                Mode::Running if starts || s.crashes == 0 => PluginState::Starting,
+                Mode::Running => PluginState::BackingOff,
+            };
+            (s.build, s.wanted, s.workers) = (machine.build(), machine.wanted(), workers);
         });
     }
 
