@@ -32,6 +32,17 @@ pub fn alive(pid: u32) -> bool {
     state(pid).is_some_and(|s| s != 'Z')
 }
 
+/// Whether every thread of the process has stopped: a signal takes a moment to reach them.
+pub fn stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let states = tasks.map(|task| {
+        let text = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        text.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next())
+    });
+    let states: Vec<_> = states.collect();
+    !states.is_empty() && states.iter().all(|s| *s == Some('T'))
+}
+
 /// Sends `signal`; a process that is gone is no error.
 pub fn kill(pid: u32, signal: Signal) {
     let _ = signal::kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal);

@@ -172,6 +172,8 @@ async fn a_stopped_worker_is_late_not_lost() {
     let (_up, _, gateway, client) = two_plugins("nonce").await;
     let bad = pid_of(&client, "/same").await;
     proc::kill(bad, Signal::SIGSTOP);
+    let stopped = || proc::stopped(bad).then_some(());
+    nylon_tests::eventually("it has stopped", Duration::from_secs(5), stopped).await;
     let start = Instant::now();
     let answer = client.get_with("/same", &[("x-nonce", "n")]).await;
     assert!(matches!(answer.status, 502..=504), "{}", answer.status);
