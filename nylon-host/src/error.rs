@@ -34,6 +34,14 @@ pub enum StartError {
         /// What is wrong with its specification.
         why: &'static str,
     },
+    /// It is not run: the program is not the one that was named by its hash, or its sandbox cannot be had.
+    #[error("plugin `{plugin}`: {why}")]
+    Refused {
+        /// Name of the plugin.
+        plugin: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// The host itself lacks something: descriptors, memory, a runtime.
     #[error("{what}: {source}")]
     Host {
@@ -47,7 +55,10 @@ pub enum StartError {
 impl StartError {
     /// Whether starting the same program again can help.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Handshake { permanent: true, .. } | Self::Spec { .. })
+        matches!(
+            self,
+            Self::Handshake { permanent: true, .. } | Self::Spec { .. } | Self::Refused { .. }
+        )
     }
 }
 

@@ -62,6 +62,7 @@ pub use error::{Failure, StartError, StartErrors};
 pub use host::Host;
 pub use lane::{SpinDecision, SpinReason, WaitPolicy};
 pub use layer::{NylonLayer, NylonService, Params};
+pub use supervisor::{Confinement, NotSha256, Sandbox, SandboxLevel, SandboxPart, Sha256, harden};
 pub use supervisor::{PluginSpec, PluginState, PluginStatus};
 
 /// Oldest and newest version of the wire this host speaks: (major, minor) each.

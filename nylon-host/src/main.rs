@@ -14,6 +14,9 @@ mod check;
 mod log;
 
 fn main() -> ExitCode {
+    if let Err(e) = nylon_host::harden() {
+        return fail(&e);
+    }
     let (oldest, newest) = nylon_host::PROTOCOL;
     let cli = match Cli::parse_line(std::env::args_os(), oldest, newest) {
         Ok(cli) => cli,

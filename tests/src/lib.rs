@@ -17,6 +17,7 @@
 
 pub mod attack;
 mod client;
+pub mod escape;
 mod gateway;
 pub mod load;
 pub mod ports;

@@ -51,6 +51,7 @@ mod proxy;
 mod resolve;
 mod route;
 mod runtime;
+mod sandbox;
 mod service;
 mod source;
 mod suggest;

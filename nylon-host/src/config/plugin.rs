@@ -6,11 +6,12 @@ use super::fields::{Fields, Located, text};
 use super::files::locate;
 use super::policy::PhasePolicies;
 use super::program::Program;
+use super::sandbox;
 use super::source::Location;
 use super::yaml::{Node, Value};
 use crate::error::StartError;
 use crate::lane::WaitPolicy;
-use crate::supervisor::LANES_MAX;
+use crate::supervisor::{LANES_MAX, Sandbox, Sha256};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,10 @@ pub struct Plugin {
     pub lanes: u32,
     /// What `initialize` receives; nothing when the key is absent.
     pub config: Option<serde_json::Value>,
+    /// What its processes may do outside themselves.
+    pub sandbox: Sandbox,
+    /// What the program must be, to be run.
+    pub sha256: Option<Sha256>,
     /// Deadlines and failure policies, before a middleware item changes them.
     pub policies: PhasePolicies,
     name_at: Location,
@@ -80,8 +85,10 @@ impl Plugin {
             ("cpu", WaitPolicy::Cpu),
         ];
         let wake = fields.choice("wake", &wakes, report);
+        let sandbox = sandbox::read(&mut fields, base, report);
+        let sha256 = sandbox::sha256(&mut fields, report);
         if kind.as_ref().is_some_and(|kind| kind.value != PluginKind::Process) {
-            for key in ["args", "env", "workers", "lanes", "wake"] {
+            for key in ["args", "env", "workers", "lanes", "wake", "sandbox", "sha256"] {
                 if let Some(at) = fields.place(key) {
                     report.warning(at, format!("`{key}` only has an effect with `type: process`"));
                 }
@@ -106,6 +113,8 @@ impl Plugin {
                 lanes: u32::try_from(lanes).unwrap_or(0),
                 wake: wake.map_or(WaitPolicy::default(), |wake| wake.value),
                 config,
+                sandbox,
+                sha256,
                 policies,
                 name_at: name.at.clone(),
                 kind_at: kind.at,

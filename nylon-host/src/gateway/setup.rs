@@ -211,6 +211,8 @@ fn spec(plugin: &Plugin, constants: &Constants) -> PluginSpec {
         payloads,
         lanes: plugin.lanes,
         wait: plugin.wake,
+        sandbox: plugin.sandbox.clone(),
+        sha256: plugin.sha256,
         ..PluginSpec::new(plugin.name.clone(), plugin.file.clone())
     }
 }

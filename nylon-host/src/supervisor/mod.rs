@@ -4,10 +4,14 @@
 //! In: a [`PluginSpec`].  Out: ready lanes in a plugin's registry, and out of it when their worker is gone.
 //! Never: a request, a frame, or the meaning of either.
 
+mod cage;
 mod cpus;
 mod handshake;
 mod output;
+mod program;
 mod restart;
+mod sandbox;
+mod seccomp;
 mod spawn;
 mod status;
 
@@ -33,6 +37,8 @@ use handshake::{ControlSocket, Refusal};
 use restart::Backoff;
 use spawn::{Child, Process, Spawner};
 
+pub use program::{NotSha256, Sha256};
+pub use sandbox::{Confinement, Sandbox, SandboxLevel, SandboxPart, harden};
 pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus};
 
@@ -62,6 +68,10 @@ pub struct PluginSpec {
     pub wait: WaitPolicy,
     /// Time from exec to the end of the handshake.
     pub start_timeout: Duration,
+    /// What its workers may do outside their own processes.
+    pub sandbox: Sandbox,
+    /// What the program must be, to be run at all.
+    pub sha256: Option<Sha256>,
 }
 
 impl PluginSpec {
@@ -78,6 +88,8 @@ impl PluginSpec {
             lanes: 0,
             wait: WaitPolicy::Balanced,
             start_timeout: Duration::from_secs(5),
+            sandbox: Sandbox::default(),
+            sha256: None,
         }
     }
 
@@ -320,13 +332,13 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let bells = (|| Ok([Bell::new()?, Bell::new()?, Bell::new()?]))();
     let [host_bell, worker_bell, rescue_bell] = bells.map_err(host("eventfd"))?;
 
-    let process = spawned.await.map_err(|source| StartError::Spawn {
-        plugin: spec.name.clone(),
-        program: spec.program.display().to_string(),
-        source,
-    })?;
-    let Process { mut child, control, stdout, stderr } = process;
+    let process = spawned.await.map_err(|e| e.of(spec))?;
+    let Process { mut child, control, stdout, stderr, confinement } = process;
     let pid = child.pid;
+    if confinement.missing().next().is_some() {
+        tracing::warn!(plugin = %spec.name, pid, sandbox = %confinement, "confined less than asked for");
+    }
+    plugin.board.confined(confinement);
     let name: Arc<str> = spec.name.as_str().into();
     let forwarded = (|| {
         let stdout = tokio::process::ChildStdout::from_std(stdout)?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nylon_protocol::Violation;
 use nylon_shm::telemetry::{Row, Telemetry};
 
+use super::sandbox::Confinement;
 use crate::lane::{Lane, SpinDecision};
 
 /// Where a plugin is in its life.
@@ -74,6 +75,8 @@ pub struct PluginStatus {
     pub passed_open: u64,
     /// Whether its workers and the host poll before they sleep, and why; of several workers, that of the last.
     pub spin: SpinDecision,
+    /// How its workers are confined; of several, that of the last.
+    pub sandbox: Confinement,
 }
 
 /// The status of one plugin and where it is shown.
@@ -106,6 +109,10 @@ impl Board {
             s.generation += 1;
             s.generation
         })
+    }
+
+    pub(super) fn confined(&self, confinement: Confinement) {
+        self.change(|s| s.sandbox = confinement);
     }
 
     pub(super) fn introduced(&self, sdk: &str, entries: &[String]) {

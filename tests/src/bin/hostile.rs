@@ -1,5 +1,6 @@
 //! `nylon-hostile-worker MODE`: a worker that is honest until it is asked for `/attack`, and then breaks the rule MODE
-//! names (see `nylon_tests::attack`), or is pinned to another version (`versions`), or is no worker at all.
+//! names (see `nylon_tests::attack`; `escape`: leaves the protocol alone and tries `nylon_tests::escape`), or is pinned to
+//! another version (`versions`), or is no worker at all.
 
 use std::process::ExitCode;
 use std::thread;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use nylon_protocol::handshake::{Control, Refuse, VersionRange};
 use nylon_protocol::wire;
 use nylon_tests::attack::{attack, scribble};
+use nylon_tests::escape::attempts;
 use nylon_tests::worker::{Call, ControlFd, Greeting, Worker, log};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -117,6 +119,10 @@ fn serve(mode: &str, mut worker: Worker) -> Outcome {
             return Err(format!("header names as ids: {}", call.ids).into());
         }
         match &*call.path {
+            "/attack" if mode == "escape" => {
+                let said = attempts(worker.bell());
+                worker.say(&call, &said)?;
+            }
             "/attack" if mode != "honest" => attack(mode, &mut worker, &call)?,
             "/slow" => slow(&mut worker, &call)?,
             _ => worker.answer(&call)?,
