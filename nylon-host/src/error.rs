@@ -109,6 +109,14 @@ pub enum Failure {
     /// All workers have as much to do as they may: 503.
     #[error("all workers are busy")]
     Busy,
+    /// As many requests wait for the plugin as may, [`crate::Limits::queue`]: 503.
+    #[error("too many requests at a time: {0} wait for the plugin already (limits.queue)")]
+    QueueFull(u32),
+    /// The request waited so long for its turn in the plugin, [`crate::Limits::queue_wait`], and did not get it: 503.
+    #[error(
+        "too many requests at a time: waited {0:?} in vain for a turn in the plugin (limits.queue_wait)"
+    )]
+    QueueWait(std::time::Duration),
     /// The handler was not done in time: 504.
     #[error("no answer in time")]
     Late,
@@ -143,7 +151,9 @@ impl Failure {
     pub fn status(&self) -> http::StatusCode {
         use http::StatusCode as S;
         match self {
-            Self::NotReady | Self::Busy => S::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::Busy | Self::QueueFull(_) | Self::QueueWait(_) => {
+                S::SERVICE_UNAVAILABLE
+            }
             Self::Late => S::GATEWAY_TIMEOUT,
             Self::Crashed(_) | Self::Panicked(_) | Self::Refused(_) => S::BAD_GATEWAY,
             Self::UnknownEntry(_) | Self::UnknownMethod(_) | Self::NoAnswer(_) => {
@@ -157,7 +167,9 @@ impl Failure {
     /// The code in the error body a client sees (CONTRACT 3).
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotReady | Self::Busy => "PLUGIN_UNAVAILABLE",
+            Self::NotReady | Self::Busy | Self::QueueFull(_) | Self::QueueWait(_) => {
+                "PLUGIN_UNAVAILABLE"
+            }
             Self::Late => "PLUGIN_TIMEOUT",
             Self::Crashed(_) => "PLUGIN_CRASHED",
             Self::Panicked(_) => "PLUGIN_PANICKED",

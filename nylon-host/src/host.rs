@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{StartError, StartErrors};
 use crate::lane::Registry;
-use crate::supervisor::{Board, Plugin, PluginSpec, PluginStatus, Supervisor};
+use crate::supervisor::{Board, Bounds, Plugin, PluginSpec, PluginStatus, Supervisor};
 
 /// Plugins in processes of their own, started and kept running. See the crate's documentation for an example.
 ///
@@ -56,7 +56,8 @@ impl Host {
             .enumerate()
             .map(|(i, spec)| {
                 let board = Board::new(telemetry.clone().map(|t| (t, i)));
-                Arc::new(Plugin { spec, registry: Registry::default(), board })
+                let bounds = Bounds::new(&spec.limits);
+                Arc::new(Plugin { spec, registry: Registry::default(), board, bounds })
             })
             .collect();
         for (i, plugin) in plugins.iter().enumerate() {
@@ -78,7 +79,8 @@ impl Host {
     /// How the plugin of this name fares.
     pub fn status(&self, name: &str) -> Option<PluginStatus> {
         let plugin = self.plugin(name)?;
-        Some(plugin.board.snapshot(&plugin.registry.all()))
+        let status = plugin.board.snapshot(&plugin.registry.all());
+        Some(PluginStatus { limits: plugin.bounds.status(), ..status })
     }
 
     /// Names of the plugins, in the order they were given.

@@ -40,6 +40,7 @@
 #![deny(unsafe_code)]
 
 mod body;
+mod bytesize;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
@@ -62,6 +63,7 @@ pub use error::{Failure, StartError, StartErrors};
 pub use host::Host;
 pub use lane::{SpinDecision, SpinReason, WaitPolicy};
 pub use layer::{NylonLayer, NylonService, Params};
+pub use supervisor::{CgroupMemory, LimitStatus, Limits};
 pub use supervisor::{Confinement, NotSha256, Sandbox, SandboxLevel, SandboxPart, Sha256, harden};
 pub use supervisor::{PluginSpec, PluginState, PluginStatus};
 

@@ -42,6 +42,7 @@
 mod diagnostic;
 mod fields;
 mod files;
+mod limits;
 mod middleware;
 mod payload;
 mod plugin;

@@ -4,6 +4,7 @@ use super::Declared;
 use super::diagnostic::{Diagnostic, Report, Severity};
 use super::fields::{Fields, Located, text};
 use super::files::locate;
+use super::limits;
 use super::policy::PhasePolicies;
 use super::program::Program;
 use super::sandbox;
@@ -11,7 +12,7 @@ use super::source::Location;
 use super::yaml::{Node, Value};
 use crate::error::StartError;
 use crate::lane::WaitPolicy;
-use crate::supervisor::{LANES_MAX, Sandbox, Sha256};
+use crate::supervisor::{LANES_MAX, Limits, Sandbox, Sha256};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,8 @@ pub struct Plugin {
     pub wake: WaitPolicy,
     /// Lanes of each process, 1 ..= 8; 0 leaves it to the host.
     pub lanes: u32,
+    /// What they may take.
+    pub limits: Limits,
     /// What `initialize` receives; nothing when the key is absent.
     pub config: Option<serde_json::Value>,
     /// What its processes may do outside themselves.
@@ -87,8 +90,9 @@ impl Plugin {
         let wake = fields.choice("wake", &wakes, report);
         let sandbox = sandbox::read(&mut fields, base, report);
         let sha256 = sandbox::sha256(&mut fields, report);
+        let limits = limits::read(&mut fields, report);
         if kind.as_ref().is_some_and(|kind| kind.value != PluginKind::Process) {
-            for key in ["args", "env", "workers", "lanes", "wake", "sandbox", "sha256"] {
+            for key in ["args", "env", "workers", "lanes", "wake", "sandbox", "sha256", "limits"] {
                 if let Some(at) = fields.place(key) {
                     report.warning(at, format!("`{key}` only has an effect with `type: process`"));
                 }
@@ -112,6 +116,7 @@ impl Plugin {
                 workers: usize::try_from(workers).unwrap_or(1),
                 lanes: u32::try_from(lanes).unwrap_or(0),
                 wake: wake.map_or(WaitPolicy::default(), |wake| wake.value),
+                limits,
                 config,
                 sandbox,
                 sha256,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use super::tape::Tape;
 use crate::body::Body;
 use crate::lane::Lane;
 use crate::rope::Rope;
-use crate::session::{Phase, Session};
+use crate::session::{Permit, Phase, Session};
 use crate::template::TemplateContext;
 
 /// Where a request came from.
@@ -75,6 +75,10 @@ pub(super) struct Slot {
     pub(super) seat: Seat,
     /// The lane of the sessions it had.
     pub(super) lane: Option<Arc<Lane>>,
+    /// The place in the plugin that its session holds while it is open.
+    pub(super) permit: Weak<Permit>,
+    /// It waited for a place in the plugin and got none: what never came in is not logged there.
+    pub(super) outside: bool,
     /// The response head it got last.
     pub(super) head: Option<Vec<u8>>,
     /// Which version of the request record its worker got from it.

@@ -1,6 +1,7 @@
 //! One phase of one step: begins it, answers what the handler asks meanwhile, and hands back what it decided.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nylon_protocol::record::Names;
@@ -13,7 +14,7 @@ use super::mutation;
 use super::tape;
 use crate::error::Failure;
 use crate::rope::Rope;
-use crate::session::{Event, Held, HostCall, Invocation, Phase, Session, Verdict};
+use crate::session::{Event, Held, HostCall, Invocation, Permit, Phase, Session, Verdict};
 
 /// What a phase gets besides the request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,9 +151,37 @@ impl Exchange {
             }
             _ => {}
         }
+        if self.slots[step.slot].outside && phase == Phase::Logging {
+            return Ok(None);
+        }
+        let permit = self.admit(step, phase).await?;
         let lane = self.lane(step).ok_or(Failure::NotReady)?;
-        self.slots[step.slot].lane = Some(lane.clone());
-        Ok(Some(Held::Own(Session::new(lane, &step.item.entry)?)))
+        let slot = &mut self.slots[step.slot];
+        slot.lane = Some(lane.clone());
+        slot.permit = permit.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Ok(Some(Held::Own(Session::new(lane, &step.item.entry, permit)?)))
+    }
+
+    /// A place for a session in this step's plugin: the one the request has there already, or the next that is free;
+    /// `None` where there is no limit.
+    async fn admit(
+        &mut self,
+        step: &PluginStep,
+        phase: Phase,
+    ) -> Result<Option<Arc<Permit>>, Failure> {
+        let admission = &step.plugin.bounds.admission;
+        if !admission.is_limited() {
+            return Ok(None);
+        }
+        let mut held = self.slots.iter().filter_map(|slot| slot.permit.upgrade());
+        if let Some(permit) = held.find(|permit| admission.gave(permit)) {
+            return Ok(Some(permit));
+        }
+        // True for good if this fails, or its client leaves meanwhile.
+        self.slots[step.slot].outside = true;
+        let permit = admission.enter(step.policy(phase).timeout).await?;
+        self.slots[step.slot].outside = false;
+        Ok(permit)
     }
 }
 

@@ -213,6 +213,7 @@ fn spec(plugin: &Plugin, constants: &Constants) -> PluginSpec {
         wait: plugin.wake,
         sandbox: plugin.sandbox.clone(),
         sha256: plugin.sha256,
+        limits: plugin.limits.clone(),
         ..PluginSpec::new(plugin.name.clone(), plugin.file.clone())
     }
 }

@@ -10,6 +10,7 @@ mod gate;
 mod gate_tests;
 mod peer;
 mod polling;
+mod queue;
 mod reactor;
 mod registry;
 mod table;
@@ -30,11 +31,13 @@ use tokio::sync::Notify;
 pub(crate) use gate::{Cpus, Gate};
 pub use gate::{SpinDecision, SpinReason, WaitPolicy};
 pub(crate) use peer::{Fault, Peer};
+pub(crate) use queue::Queue;
 pub(crate) use registry::Registry;
 pub(crate) use table::Inbound;
 
 use buffer::Buffer;
 use polling::Polling;
+use queue::Place;
 use table::{Delivery, Table};
 use writer::{Sent, Writer};
 
@@ -66,6 +69,7 @@ pub(crate) struct Lane {
     freed: Notify,
     /// Bytes of bodies the worker has staged for commits to come.
     staged: AtomicU64,
+    /// Callers that wait for a credit.
     waiting: AtomicU64,
     table: Mutex<Table>,
     writer: Mutex<Writer>,
@@ -103,11 +107,6 @@ pub(crate) struct Shape {
     /// How many lanes the worker has, at least 1.
     pub(crate) lanes: u32,
 }
-
-/// Callers that may wait for a credit at the same time; more are refused at once.
-const WAITING_MAX: u64 = 256;
-/// The longest wait for a credit.
-const CREDIT_WAIT: Duration = Duration::from_secs(1);
 
 impl Lane {
     /// A lane whose reactor runs from now on as a task of the current runtime, until the worker is gone.
@@ -152,8 +151,8 @@ impl Lane {
         }
     }
 
-    /// Waits for a credit, at most a second and `budget`, and opens an invocation; with `sid` 0 in a new session, whose
-    /// id it returns as well.
+    /// Waits for a credit, as the plugin's [`Queue`] allows and at most `budget`, and opens an invocation; with `sid` 0 in
+    /// a new session, whose id it returns as well.
     pub(crate) async fn begin(
         &self,
         sid: u32,
@@ -178,10 +177,7 @@ impl Lane {
         phase: u8,
         budget: Duration,
     ) -> Result<(Token, u32), Failure> {
-        let place = Place(&self.waiting);
-        if place.0.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
-            return Err(Failure::Busy);
-        }
+        let _place = Place::take(&self.waiting);
         let credit = async {
             loop {
                 // Registered before the look, so that an end in between is not missed.
@@ -196,7 +192,7 @@ impl Lane {
                 freed.await;
             }
         };
-        tokio::time::timeout(budget.min(CREDIT_WAIT), credit).await.unwrap_or(Err(Failure::Busy))
+        self.peer.queue.wait(budget, credit).await
     }
 
     /// Ends an invocation and gives its credit back.
@@ -388,15 +384,6 @@ impl Lane {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.table)
-    }
-}
-
-/// A place among those who wait for a credit. Given back on drop: a client may leave while it waits.
-struct Place<'l>(&'l AtomicU64);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

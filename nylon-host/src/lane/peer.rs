@@ -7,6 +7,8 @@ use nylon_protocol::Violation;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use super::Queue;
+
 /// Why a worker is no longer to be used.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -16,6 +18,8 @@ pub(crate) enum Fault {
     Died(String),
     /// Too many of its handlers never answered.
     Stuck(usize),
+    /// It took more memory than it may; how much.
+    Memory(String),
     /// It is being stopped by us.
     Stopped,
 }
@@ -25,6 +29,7 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Violation(v) => write!(f, "protocol violation: {v}"),
             Self::Died(how) => f.write_str(how),
+            Self::Memory(how) => f.write_str(how),
             Self::Stuck(n) => write!(f, "{n} handlers never answered"),
             Self::Stopped => f.write_str("stopped"),
         }
@@ -42,6 +47,8 @@ pub(crate) struct Peer {
     pub(crate) minor: u16,
     /// What it agreed to, `wire::FEATURE_*` bits.
     pub(crate) features: u64,
+    /// Where requests of the plugin wait.
+    pub(crate) queue: Arc<Queue>,
     /// Frames taken from it, on all lanes: they share a bell, so who is woken may find that another was meant.
     pub(super) frames: AtomicU64,
     fault: OnceLock<Fault>,
@@ -50,12 +57,18 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// The worker of `plugin` that agreed on `minor` and `features`; its entries in the order of their indices.
-    pub(crate) fn new(plugin: Arc<str>, entries: &[String], minor: u16, features: u64) -> Self {
+    pub(crate) fn new(
+        plugin: Arc<str>,
+        entries: &[String],
+        minor: u16,
+        features: u64,
+        queue: Arc<Queue>,
+    ) -> Self {
         let asks_body = entries.iter().map(|_| AtomicBool::new(false)).collect();
         let entries = entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
         let (fault, faulted) = (OnceLock::new(), Notify::new());
         let frames = AtomicU64::new(0);
-        Self { plugin, entries, asks_body, minor, features, frames, fault, faulted }
+        Self { plugin, entries, asks_body, minor, features, queue, frames, fault, faulted }
     }
 
     /// Reports that the worker is not to be used any more; the first report counts.

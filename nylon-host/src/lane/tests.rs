@@ -8,6 +8,7 @@ use super::*;
 
 const SLOTS: u32 = 256;
 const WINDOW: u32 = 256 * 1024;
+const WAITING_MAX: u32 = 16;
 
 fn pair() -> (Arc<Lane>, WorkerEnd) {
     let header = Header { geometry: Geometry::default(), epoch: 7, abi_minor: 1, features: 0 };
@@ -16,9 +17,10 @@ fn pair() -> (Arc<Lane>, WorkerEnd) {
     let bell = || Bell::new().expect("an eventfd");
     let host_bell = bell();
     let far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
+    let queue = Arc::new(Queue::new(WAITING_MAX, Duration::from_secs(1)));
     let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
     let end = HostEnd::new(&host, 0, true, bells);
-    let peer = Arc::new(Peer::new("p".into(), &[], 1, 0));
+    let peer = Arc::new(Peer::new("p".into(), &[], 1, 0, queue));
     let shape = Shape { slots: SLOTS, window: WINDOW, index: 0, lanes: 1 };
     let gate = Gate::new(WaitPolicy::Cpu, Cpus { usable: 2, throttled: 0 });
     let lane = Lane::open(peer, end, host_bell.into(), shape, gate);
@@ -40,7 +42,7 @@ async fn who_leaves_while_waiting_for_a_credit_leaves_no_trace() {
         })
         .await;
     }
-    assert_eq!(lane.waiting.load(Ordering::Relaxed), 0);
+    assert_eq!((lane.waiting.load(Ordering::Relaxed), lane.peer.queue.waiting()), (0, 0));
     lane.end(Token { idx: 0, generation: 1 }, true);
     lane.begin(0, 1, second).await.expect("the credit that came back");
 }

@@ -3,6 +3,7 @@
 //! In: a phase and its step from dispatch.  Out: [`Event`]s, the last of them the handler's verdict.
 //! Never: sockets, ring memory, or what a mutation does to a request.
 
+mod admission;
 mod http;
 mod phase;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use nylon_protocol::record::{StepWriter, write_fault};
 use nylon_protocol::{Frame, Token, wire};
 use tokio::sync::OwnedMutexGuard;
 
+pub(crate) use admission::{Admission, Permit};
 pub(crate) use http::{Commit, Event, HostCall, Verdict};
 pub(crate) use phase::{Phase, PhaseSet};
 
@@ -35,18 +37,26 @@ pub(crate) struct Session {
     closed: bool,
     wants: PhaseSet,
     staged_max: usize,
+    /// Its request's place in the plugin, until it closes.
+    permit: Option<Arc<Permit>>,
 }
 
 impl Session {
-    /// A session in `entry` of the worker behind `lane`; the worker hears of it with its first phase.
+    /// A session in `entry` of the worker behind `lane`; the worker hears of it with its first phase. It holds `permit`
+    /// until it closes.
     ///
     /// # Errors
     /// [`Failure::UnknownEntry`].
-    pub(crate) fn new(lane: Arc<Lane>, entry: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        lane: Arc<Lane>,
+        entry: &str,
+        permit: Option<Arc<Permit>>,
+    ) -> Result<Self, Failure> {
         let index = lane.peer.entries.get(entry).copied();
         let entry = index.ok_or_else(|| Failure::UnknownEntry(entry.to_owned()))?;
         let (wants, staged_max) = (PhaseSet::ALL, wire::LIMIT_STAGED);
-        Ok(Self { lane, entry, sid: 0, opened: false, closed: false, wants, staged_max })
+        let (sid, opened, closed) = (0, false, false);
+        Ok(Self { lane, entry, sid, opened, closed, wants, staged_max, permit })
     }
 
     /// The session's id, 1 ..= `i32::MAX`; 0 before its first phase.
@@ -82,6 +92,7 @@ impl Session {
     fn close(&mut self, tell: bool) {
         if !self.closed {
             self.closed = true;
+            self.permit = None;
             if self.sid == 0 {
                 return;
             }

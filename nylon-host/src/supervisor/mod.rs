@@ -5,8 +5,11 @@
 //! Never: a request, a frame, or the meaning of either.
 
 mod cage;
+mod cgroup;
 mod cpus;
 mod handshake;
+pub(crate) mod limits;
+mod memory;
 mod output;
 mod program;
 mod restart;
@@ -37,11 +40,13 @@ use handshake::{ControlSocket, Refusal};
 use restart::Backoff;
 use spawn::{Child, Process, Spawner};
 
+pub use limits::{CgroupMemory, LimitStatus, Limits};
 pub use program::{NotSha256, Sha256};
 pub use sandbox::{Confinement, Sandbox, SandboxLevel, SandboxPart, harden};
 pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus};
 
+pub(crate) use limits::Bounds;
 pub(crate) use status::Board;
 
 /// A configured program: what to run, and how.
@@ -72,6 +77,8 @@ pub struct PluginSpec {
     pub sandbox: Sandbox,
     /// What the program must be, to be run at all.
     pub sha256: Option<Sha256>,
+    /// What it may take.
+    pub limits: Limits,
 }
 
 impl PluginSpec {
@@ -90,6 +97,7 @@ impl PluginSpec {
             start_timeout: Duration::from_secs(5),
             sandbox: Sandbox::default(),
             sha256: None,
+            limits: Limits::default(),
         }
     }
 
@@ -116,7 +124,7 @@ impl PluginSpec {
             } else if spec.lanes > LANES_MAX {
                 "a worker has at most 8 lanes"
             } else {
-                return None;
+                spec.limits.problem()?
             };
             Some(StartError::Spec { plugin: spec.name.clone(), why })
         })
@@ -137,6 +145,7 @@ pub(crate) struct Plugin {
     pub(crate) spec: PluginSpec,
     pub(crate) registry: Registry,
     pub(crate) board: Board,
+    pub(crate) bounds: Arc<Bounds>,
 }
 
 /// Keeps the workers of all plugins of one host.
@@ -259,6 +268,7 @@ impl Keeper {
         let Worker { mut child, ended, control, segments, peer, lanes, threads, output: _output } =
             worker;
         let pid = child.pid;
+        let mut memory = memory::Watch::of(pid, &self.plugin.spec.limits, &self.plugin.bounds);
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let stopped = loop {
             tokio::select! {
@@ -267,6 +277,7 @@ impl Keeper {
                     tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
                     break None;
                 }
+                over = memory.over() => peer.report(Fault::Memory(over.to_string())),
                 _ = self.stop.changed() => break *self.stop.borrow(),
                 _ = shown.tick() => self.plugin.board.show(&lanes),
                 () = lanes[0].recount() => {
@@ -296,7 +307,7 @@ impl Keeper {
             peer.report(Fault::Stopped);
             self.plugin.board.stopped();
         } else {
-            let how = exit.map_or_else(|e| e.to_string(), |e| e.to_string());
+            let how = exit.map_or_else(|e| e.to_string(), |e| memory.explain(e, peer.fault()));
             tracing::warn!(plugin = %self.plugin.spec.name, pid, %how, "worker ended");
             self.plugin.board.crashed(&how);
             peer.report(Fault::Died(how));
@@ -325,7 +336,8 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let epoch =
         u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8])) | 1;
     let features = wire::FEATURE_KNOWN;
-    let geometry = Geometry { lanes: spec.lanes_or_default(), ..Geometry::default() };
+    let arena = spec.limits.arena;
+    let geometry = Geometry { lanes: spec.lanes_or_default(), arena, ..Geometry::default() };
     let header = Header { geometry, epoch, abi_minor: wire::ABI_MINOR, features };
     let (segments, fds) =
         Segments::create(header).map_err(|e| host("shared memory")(io::Error::other(e)))?;
@@ -344,8 +356,9 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         let stdout = tokio::process::ChildStdout::from_std(stdout)?;
         let stderr = tokio::process::ChildStderr::from_std(stderr)?;
         let gone = CancellationToken::new();
-        output::forward(name.clone(), pid, "stdout", stdout, gone.clone());
-        output::forward(name.clone(), pid, "stderr", stderr, gone.clone());
+        let rate = output::Rate::of(&spec.limits, &plugin.bounds);
+        output::forward(name.clone(), pid, "stdout", stdout, rate.clone(), gone.clone());
+        output::forward(name.clone(), pid, "stderr", stderr, rate, gone.clone());
         let ended = readiness::watch(child.ended()?, Interest::READABLE)?;
         Ok((ended, ControlSocket::new(control)?, gone.drop_guard()))
     })();
@@ -362,7 +375,8 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         seg_len: geometry.segment_len(),
         geometry,
         features,
-        window: u32::try_from(wire::LIMIT_WINDOW).unwrap_or(u32::MAX),
+        // Half an arena: the other half is for what goes beside the body.
+        window: u32::try_from((arena / 2).min(wire::LIMIT_WINDOW as u64)).unwrap_or(u32::MAX),
         staged_max: wire::LIMIT_STAGED as u64,
         spin_ns: if spec.wait == WaitPolicy::Latency { SPIN_NS } else { 0 },
         generation,
@@ -407,7 +421,8 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let kind =
         if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
     plugin.board.introduced(&ok.sdk, &ok.entries);
-    let peer = Arc::new(Peer::new(name, &ok.entries, minor, ok.features));
+    let queue = plugin.bounds.admission.queue().clone();
+    let peer = Arc::new(Peer::new(name, &ok.entries, minor, ok.features, queue));
     let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
     let open = |index| {
         // Each lane has descriptors of its own: an edge of a bell reaches all of them.

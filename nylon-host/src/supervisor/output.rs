@@ -2,18 +2,17 @@
 //! (HARDENING rows 26, 27).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio_util::sync::CancellationToken;
 
+use super::limits::{Bounds, Limits};
 use crate::printable::printable;
 
 /// Longest line kept; the rest of a longer one is cut off.
 const LINE_MAX: usize = 8 * 1024;
-/// Bytes of log a stream may cause per second, and at once.
-const RATE: usize = 64 * 1024;
-const BURST: usize = 256 * 1024;
 /// What a line costs beyond its bytes.
 const LINE_COST: usize = 64;
 /// A stream over its rate is read so much at a time, and thrown away, with a pause: past that its writer waits.
@@ -22,16 +21,32 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long what a worker said last is waited for: a child it left behind may hold the pipe open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// How much log a stream may cause, in bytes, and where the lines beyond that are counted.
+#[derive(Clone, Debug)]
+pub(super) struct Rate {
+    second: u64,
+    burst: u64,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Rate {
+    pub(super) fn of(limits: &Limits, bounds: &Bounds) -> Self {
+        let (second, burst) = (limits.log_rate, limits.log_burst);
+        Self { second, burst, dropped: bounds.log_dropped.clone() }
+    }
+}
+
 /// Forwards `from` until its end, each line as one event of target `plugin`; not for long once the worker is `gone`.
 pub(super) fn forward(
     plugin: Arc<str>,
     pid: u32,
     stream: &'static str,
     from: impl AsyncRead + Send + Unpin + 'static,
+    rate: Rate,
     gone: CancellationToken,
 ) {
     tokio::spawn(async move {
-        let mut lines = std::pin::pin!(lines(&plugin, pid, stream, from));
+        let mut lines = std::pin::pin!(lines(&plugin, pid, stream, from, &rate));
         tokio::select! {
             () = &mut lines => return,
             () = gone.cancelled() => {}
@@ -40,10 +55,16 @@ pub(super) fn forward(
     });
 }
 
-async fn lines(plugin: &str, pid: u32, stream: &'static str, from: impl AsyncRead + Unpin) {
+async fn lines(
+    plugin: &str,
+    pid: u32,
+    stream: &'static str,
+    from: impl AsyncRead + Unpin,
+    rate: &Rate,
+) {
     let mut from = BufReader::with_capacity(CHUNK, from);
     let mut line = Vec::new();
-    let mut bucket = Bucket::new(Instant::now());
+    let mut bucket = Bucket::new(rate, Instant::now());
     let mut dropped = 0u64;
     while let Ok(true) = next_line(&mut from, &mut line).await {
         // Lines that are there already come without a wait: others get their turn all the same.
@@ -56,7 +77,9 @@ async fn lines(plugin: &str, pid: u32, stream: &'static str, from: impl AsyncRea
             tracing::info!(target: "plugin", plugin, pid, stream, "{}", text(&line));
         } else {
             let rest = from.buffer();
-            dropped += 1 + rest.iter().filter(|b| **b == b'\n').count() as u64;
+            let lost = 1 + rest.iter().filter(|b| **b == b'\n').count() as u64;
+            dropped += lost;
+            rate.dropped.fetch_add(lost, Ordering::Relaxed);
             let all = rest.len();
             from.consume(all);
             tokio::time::sleep(PAUSE).await;
@@ -69,20 +92,23 @@ async fn lines(plugin: &str, pid: u32, stream: &'static str, from: impl AsyncRea
 
 /// A token bucket of bytes.
 struct Bucket {
-    left: usize,
+    second: u64,
+    burst: u64,
+    left: u64,
     since: Instant,
 }
 
 impl Bucket {
-    fn new(now: Instant) -> Self {
-        Self { left: BURST, since: now }
+    fn new(rate: &Rate, now: Instant) -> Self {
+        Self { second: rate.second, burst: rate.burst, left: rate.burst, since: now }
     }
 
     fn take(&mut self, bytes: usize, now: Instant) -> bool {
-        let passed = usize::try_from(now.saturating_duration_since(self.since).as_millis());
-        let earned = passed.unwrap_or(usize::MAX).saturating_mul(RATE / 1000);
+        let bytes = bytes as u64;
+        let passed = now.saturating_duration_since(self.since).as_millis();
+        let earned = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(self.second) / 1000;
         if earned > 0 {
-            self.left = self.left.saturating_add(earned).min(BURST);
+            self.left = self.left.saturating_add(earned).min(self.burst);
             self.since = now;
         }
         let paid = bytes <= self.left;
@@ -139,13 +165,14 @@ mod tests {
 
     #[test]
     fn a_bucket_pays_out_its_burst_and_then_its_rate() {
+        let rate = Rate { second: 64 << 10, burst: 256 << 10, dropped: Arc::default() };
         let start = Instant::now();
-        let mut bucket = Bucket::new(start);
+        let mut bucket = Bucket::new(&rate, start);
         let pieces = (0..).take_while(|_| bucket.take(1024, start)).count();
-        assert_eq!(pieces, BURST / 1024);
+        assert_eq!(pieces, 256);
         let later = start + Duration::from_secs(1);
         let pieces = (0..).take_while(|_| bucket.take(1024, later)).count();
-        assert!((62..=64).contains(&pieces), "{pieces}");
+        assert_eq!(pieces, 64);
         assert!(!bucket.take(1024, start), "a clock that goes back pays nothing");
     }
 }

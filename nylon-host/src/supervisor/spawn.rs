@@ -16,7 +16,7 @@ use std::{iter, ptr};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::CloneFlags;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::setrlimit;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getppid, setpgid};
@@ -186,11 +186,6 @@ fn spawn(spec: &PluginSpec, program: &Program, stack: &mut [u8]) -> Result<Proce
     Ok(Process { child, control: ours, stdout, stderr, confinement })
 }
 
-/// Limits of a worker's process, soft and hard alike.
-fn rlimits(_spec: &PluginSpec) -> Vec<(Resource, u64)> {
-    vec![(Resource::RLIMIT_CORE, 0)]
-}
-
 /// Bytes of stack for what is done between clone and exec.
 const STACK: usize = 64 << 10;
 
@@ -230,7 +225,7 @@ fn run(
     let fds = fds.map(out_of_the_way).into_iter().collect::<io::Result<Vec<_>>>()?;
     let executable = program.executable().map(|fd| out_of_the_way(fd.try_clone_to_owned()?));
     let executable = executable.transpose()?;
-    let limits = rlimits(spec);
+    let resources = spec.limits.resources();
     let mut cage = Cage::new(&spec.sandbox, program)?;
     let ruleset = cage.ruleset.take().map(out_of_the_way).transpose()?;
     program.unchanged()?;
@@ -249,7 +244,7 @@ fn run(
         let call = |result: libc::c_long| Errno::result(result).err().map_or(0, |e| e as i32);
         let leash = |cage: &mut Cage<'_>| {
             setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(|e| (Stage::Leash, e))?;
-            for (limit, most) in &limits {
+            for (limit, most) in &resources {
                 setrlimit(*limit, *most, *most).map_err(|e| (Stage::Leash, e))?;
             }
             cage.drop_capabilities();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nylon_protocol::Violation;
 use nylon_shm::telemetry::{Row, Telemetry};
 
+use super::LimitStatus;
 use super::sandbox::Confinement;
 use crate::lane::{Lane, SpinDecision};
 
@@ -77,6 +78,8 @@ pub struct PluginStatus {
     pub spin: SpinDecision,
     /// How its workers are confined; of several, that of the last.
     pub sandbox: Confinement,
+    /// What its limits did.
+    pub limits: LimitStatus,
 }
 
 /// The status of one plugin and where it is shown.

@@ -27,6 +27,7 @@ func main() {
 	streams(plugin)
 	proxying(plugin)
 	crashes(plugin)
+	limits(plugin)
 	sdk.Serve()
 }
 
