@@ -9,7 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{StartError, StartErrors};
 use crate::lane::Registry;
-use crate::supervisor::{Board, Bounds, Plugin, PluginSpec, PluginStatus, Supervisor};
+use crate::supervisor::{
+    Board, Bounds, CrashReport, Crashes, Plugin, PluginSpec, PluginStatus, Supervisor, WorkerDump,
+    workers,
+};
 
 /// Plugins in processes of their own, started and kept running. See the crate's documentation for an example.
 ///
@@ -56,8 +59,9 @@ impl Host {
             .enumerate()
             .map(|(i, spec)| {
                 let board = Board::new(telemetry.clone().map(|t| (t, i)));
-                let bounds = Bounds::new(&spec.limits);
-                Arc::new(Plugin { spec, registry: Registry::default(), board, bounds })
+                let (registry, bounds) = (Registry::default(), Bounds::new(&spec.limits));
+                let crashes = Crashes::default();
+                Arc::new(Plugin { spec, registry, board, bounds, crashes })
             })
             .collect();
         for (i, plugin) in plugins.iter().enumerate() {
@@ -81,6 +85,17 @@ impl Host {
         let plugin = self.plugin(name)?;
         let status = plugin.board.snapshot(&plugin.registry.all());
         Some(PluginStatus { limits: plugin.bounds.status(), ..status })
+    }
+
+    /// Reports of the last 16 workers of this plugin that ended without being asked to, oldest first. A report is there
+    /// some milliseconds after the end; half a second later at most, when a child of the worker keeps its output open.
+    pub fn crash_reports(&self, name: &str) -> Vec<Arc<CrashReport>> {
+        self.plugin(name).map(|plugin| plugin.crashes.all()).unwrap_or_default()
+    }
+
+    /// The rings and sessions of the workers of this plugin that are in service, as they stand.
+    pub fn dump(&self, name: &str) -> Vec<WorkerDump> {
+        self.plugin(name).map(|plugin| workers(&plugin.registry.all())).unwrap_or_default()
     }
 
     /// Names of the plugins, in the order they were given.

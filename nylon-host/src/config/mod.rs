@@ -172,7 +172,7 @@ fn read(file: &path::Path, report: &mut Report) -> Option<Config> {
     let base = file.parent().unwrap_or(path::Path::new(""));
     let node = read_file(file, report)?;
     let mut fields = Fields::of(&node, "runtime file", report)?;
-    let (runtime, config_dir) = Runtime::read(&mut fields, report);
+    let (runtime, config_dir) = Runtime::read(&mut fields, base, report);
     declared.read(&mut fields, base, report);
     fields.finish(report);
 

@@ -3,6 +3,7 @@
 use super::diagnostic::Report;
 use super::fields::{Fields, Located};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How the gateway itself runs.
@@ -14,6 +15,8 @@ pub struct Runtime {
     pub threads: usize,
     /// How long requests in flight may take after a stop (`pingora.grace_period_seconds`).
     pub grace_period: Duration,
+    /// Directory where reports of crashed workers are written; none: they are kept in memory only.
+    pub crash_reports: Option<PathBuf>,
     /// Idle connections kept per upstream endpoint (`pingora.upstream_keepalive_pool_size`).
     pub upstream_keepalive_pool_size: usize,
 }
@@ -21,9 +24,10 @@ pub struct Runtime {
 const DEFAULT_KEEPALIVE_POOL: u64 = 128;
 
 impl Runtime {
-    /// Reads the runtime keys; returns `config_dir` as it is written beside them.
+    /// Reads the runtime keys, in which paths are relative to `base`; returns `config_dir` as it is written beside them.
     pub(super) fn read(
         fields: &mut Fields<'_>,
+        base: &Path,
         report: &mut Report,
     ) -> (Self, Option<Located<String>>) {
         fields.required("http", report);
@@ -46,8 +50,9 @@ impl Runtime {
             report.no_effect(at, "`acme`", "certificates are not requested");
         }
         let config_dir = fields.text("config_dir", report);
+        let crash_reports = fields.text("crash_reports", report).map(|dir| base.join(dir.value));
         websocket(fields, report);
-        let runtime = pingora(http, fields, report);
+        let runtime = Self { crash_reports, ..pingora(http, fields, report) };
         (runtime, config_dir)
     }
 }
@@ -135,6 +140,7 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
         http,
         threads: size(threads),
         grace_period: Duration::from_secs(grace),
+        crash_reports: None,
         upstream_keepalive_pool_size: size(pool),
     }
 }

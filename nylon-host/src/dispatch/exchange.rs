@@ -17,11 +17,12 @@ use smallvec::SmallVec;
 use tokio::sync::Mutex;
 
 use super::chain::{Chain, Payload, PluginStep};
-use super::identity::{RequestId, Target};
+use super::identity::Target;
 use super::mutation::{Changes, HeadOp, RequestOp};
 use super::tape::Tape;
 use crate::body::Body;
 use crate::lane::Lane;
+use crate::request_id::RequestId;
 use crate::rope::Rope;
 use crate::session::{Permit, Phase, Session};
 use crate::template::TemplateContext;
@@ -103,7 +104,7 @@ pub(crate) struct Exchange {
     client: Client,
     target: Target,
     params: Vec<(String, String)>,
-    request_id: RequestId,
+    pub(super) request_id: RequestId,
     timestamp_ms: i64,
     pub(super) started: Instant,
     pub(super) slots: SmallVec<[Slot; 2]>,

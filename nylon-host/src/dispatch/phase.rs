@@ -159,7 +159,8 @@ impl Exchange {
         let slot = &mut self.slots[step.slot];
         slot.lane = Some(lane.clone());
         slot.permit = permit.as_ref().map(Arc::downgrade).unwrap_or_default();
-        Ok(Some(Held::Own(Session::new(lane, &step.item.entry, permit)?)))
+        let session = Session::new(lane, &step.item.entry, self.request_id.clone(), permit)?;
+        Ok(Some(Held::Own(session)))
     }
 
     /// A place for a session in this step's plugin: the one the request has there already, or the next that is free;

@@ -75,7 +75,10 @@ pub(super) async fn start(
         .iter()
         .zip(&payloads)
         .filter(|(plugin, _)| !missing.contains(&plugin.name))
-        .map(|(plugin, payloads)| (plugin, spec(plugin, payloads)))
+        .map(|(plugin, payloads)| {
+            let crash_reports = config.runtime.crash_reports.clone();
+            (plugin, PluginSpec { crash_reports, ..spec(plugin, payloads) })
+        })
         .unzip();
     let (host, failed) = Host::start_lenient(specs).await?;
     let problem = |i: usize, e| plugins[i].not_started(e).with_severity(severity);

@@ -4,10 +4,13 @@
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
 mod buffer;
+mod dump;
 mod flood;
+mod frames;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod origin;
 mod peer;
 mod polling;
 mod queue;
@@ -22,14 +25,17 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use tokio::sync::Notify;
 
+pub use dump::{LaneCounters, LaneDump, RingDump, RunDump, SessionDump, WorkerSays};
+pub use frames::{Direction, FrameDump};
 pub(crate) use gate::{Cpus, Gate};
 pub use gate::{SpinDecision, SpinReason, WaitPolicy};
+pub(crate) use origin::{Ask, Begun, Origin};
 pub(crate) use peer::{Fault, Peer};
 pub(crate) use queue::Queue;
 pub(crate) use registry::Registry;
@@ -77,6 +83,8 @@ pub(crate) struct Lane {
     waker: WorkerWaker,
     /// N of either ring.
     slots: u32,
+    /// Its number among the lanes of its worker.
+    index: u32,
     polling: Polling,
     /// Frames were published and the worker is to be rung at the end of the turn.
     owed: Notify,
@@ -131,6 +139,7 @@ impl Lane {
             table: Mutex::new(Table::new(&shape)),
             writer: Mutex::new(Writer::new(end.down, backlog_max(credits, window))),
             slots,
+            index: shape.index,
             up: Mutex::new(Up { ring: end.up, buffer: Buffer::default() }),
             waker: end.waker,
             polling: Polling::new(gate, Instant::now()),
@@ -145,38 +154,31 @@ impl Lane {
 
     /// Forgets a session on this side; `tell` the worker unless it closed it itself.
     pub(crate) fn close_session(&self, sid: u32, tell: bool) {
-        self.table().close_session(sid);
+        // What was open when the worker was given up stays to be seen until the lane goes.
+        if self.peer.fault().is_none() {
+            self.table().close_session(sid);
+        }
         if tell {
             self.send(&Frame { sid, ..Frame::new(wire::KIND_CLOSE) }, &[]);
         }
     }
 
-    /// Waits for a credit, as the plugin's [`Queue`] allows and at most `budget`, and opens an invocation; with `sid` 0 in
-    /// a new session, whose id it returns as well.
-    pub(crate) async fn begin(
-        &self,
-        sid: u32,
-        phase: u8,
-        budget: Duration,
-    ) -> Result<(Token, u32), Failure> {
+    /// Waits for a credit, as the plugin's [`Queue`] allows and at most its budget, and opens an invocation; with `sid` 0 in
+    /// a new session.
+    pub(crate) async fn begin(&self, ask: Ask<'_>) -> Result<Begun, Failure> {
         // Whoever came first gets the next credit.
         let free = self.waiting.load(Ordering::Relaxed) == 0;
-        let begun = if free { self.table().begin(sid, phase) } else { None };
+        let begun = if free { self.table().begin(ask, Instant::now()) } else { None };
         let begun = match begun {
             Some(begun) => begun,
-            None => self.wait_to_begin(sid, phase, budget).await?,
+            None => self.wait_to_begin(ask).await?,
         };
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
         self.flying.fetch_add(1, Ordering::Relaxed);
         Ok(begun)
     }
 
-    async fn wait_to_begin(
-        &self,
-        sid: u32,
-        phase: u8,
-        budget: Duration,
-    ) -> Result<(Token, u32), Failure> {
+    async fn wait_to_begin(&self, ask: Ask<'_>) -> Result<Begun, Failure> {
         let _place = Place::take(&self.waiting);
         let credit = async {
             loop {
@@ -186,19 +188,22 @@ impl Lane {
                 if self.peer.fault().is_some() {
                     return Err(self.failure());
                 }
-                if let Some(begun) = self.table().begin(sid, phase) {
+                if let Some(begun) = self.table().begin(ask, Instant::now()) {
                     return Ok(begun);
                 }
                 freed.await;
             }
         };
-        self.peer.queue.wait(budget, credit).await
+        self.peer.queue.wait(ask.budget, credit).await
     }
 
     /// Ends an invocation and gives its credit back.
     pub(crate) fn end(&self, token: Token, answered: bool) {
         self.flying.fetch_sub(1, Ordering::Relaxed);
-        let stuck = {
+        let stuck = if self.peer.fault().is_some() {
+            // As in `close_session`.
+            None
+        } else {
             let mut table = self.table();
             table.end(token, answered);
             table.stuck()

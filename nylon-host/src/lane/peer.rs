@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
 
 use nylon_protocol::Violation;
 use rustc_hash::FxHashMap;
@@ -40,6 +41,12 @@ impl std::fmt::Display for Fault {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) plugin: Arc<str>,
+    /// Its process id, for people.
+    pub(crate) pid: u32,
+    /// Which start of the plugin it is, from 1.
+    pub(crate) generation: u32,
+    /// When it was ready, by both clocks.
+    pub(crate) since: (Instant, SystemTime),
     /// Index of each entry, by name.
     pub(crate) entries: FxHashMap<String, u16>,
     /// By entry: whether its last handler that could asked for the whole body of its request.
@@ -56,9 +63,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The worker of `plugin` that agreed on `minor` and `features`; its entries in the order of their indices.
+    /// A worker that is ready: `who` is its plugin, pid and generation. It agreed on `minor` and `features`; its entries
+    /// are in the order of their indices.
     pub(crate) fn new(
-        plugin: Arc<str>,
+        who: (Arc<str>, u32, u32),
         entries: &[String],
         minor: u16,
         features: u64,
@@ -67,8 +75,26 @@ impl Peer {
         let asks_body = entries.iter().map(|_| AtomicBool::new(false)).collect();
         let entries = entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
         let (fault, faulted) = (OnceLock::new(), Notify::new());
-        let frames = AtomicU64::new(0);
-        Self { plugin, entries, asks_body, minor, features, queue, frames, fault, faulted }
+        let (plugin, pid, generation) = who;
+        Self {
+            plugin,
+            pid,
+            generation,
+            since: (Instant::now(), SystemTime::now()),
+            entries,
+            asks_body,
+            minor,
+            features,
+            queue,
+            frames: AtomicU64::new(0),
+            fault,
+            faulted,
+        }
+    }
+
+    /// The name of the entry with this index; empty when there is none.
+    pub(crate) fn entry(&self, index: u16) -> &str {
+        self.entries.iter().find(|(_, i)| **i == index).map_or("", |(name, _)| name)
     }
 
     /// Reports that the worker is not to be used any more; the first report counts.

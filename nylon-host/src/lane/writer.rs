@@ -161,6 +161,16 @@ impl Writer {
         !self.backlog.is_empty()
     }
 
+    /// The ring, for those who look at it.
+    pub(super) fn down(&self) -> &Producer<MappedRing> {
+        &self.down
+    }
+
+    /// Frames that wait for room, and what they hold in bytes.
+    pub(super) fn backlog(&self) -> (usize, usize) {
+        (self.backlog.len(), self.waiting)
+    }
+
     /// Frames published so far.
     pub(crate) fn sent(&self) -> u64 {
         self.sent

@@ -24,14 +24,15 @@ pub(crate) use http::{Commit, Event, HostCall, Verdict};
 pub(crate) use phase::{Phase, PhaseSet};
 
 use crate::error::Failure;
-use crate::lane::{Fault, Lane};
+use crate::lane::{Ask, Begun, Fault, Lane, Origin};
+use crate::request_id::RequestId;
 use http::{Action, Machine};
 
 /// One request in one entry of one worker. Closed on both sides when dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     lane: Arc<Lane>,
-    entry: u16,
+    origin: Origin,
     sid: u32,
     opened: bool,
     closed: bool,
@@ -42,21 +43,23 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session in `entry` of the worker behind `lane`; the worker hears of it with its first phase. It holds `permit`
-    /// until it closes.
+    /// A session of the request `request_id` in `entry` of the worker behind `lane`; the worker hears of it with its first
+    /// phase. It holds `permit` until it closes.
     ///
     /// # Errors
     /// [`Failure::UnknownEntry`].
     pub(crate) fn new(
         lane: Arc<Lane>,
         entry: &str,
+        request_id: RequestId,
         permit: Option<Arc<Permit>>,
     ) -> Result<Self, Failure> {
         let index = lane.peer.entries.get(entry).copied();
         let entry = index.ok_or_else(|| Failure::UnknownEntry(entry.to_owned()))?;
+        let origin = Origin { request_id, entry };
         let (wants, staged_max) = (PhaseSet::ALL, wire::LIMIT_STAGED);
         let (sid, opened, closed) = (0, false, false);
-        Ok(Self { lane, entry, sid, opened, closed, wants, staged_max, permit })
+        Ok(Self { lane, origin, sid, opened, closed, wants, staged_max, permit })
     }
 
     /// The session's id, 1 ..= `i32::MAX`; 0 before its first phase.
@@ -174,9 +177,9 @@ impl Invocation {
         phase: Phase,
         budget: Duration,
     ) -> Result<Self, Failure> {
-        let (token, sid) = session.lane.begin(session.sid, phase.id(), budget).await?;
+        let ask = Ask { sid: session.sid, phase: phase.id(), budget, origin: &session.origin };
+        let Begun { token, sid, at: now } = session.lane.begin(ask).await?;
         session.sid = sid;
-        let now = Instant::now();
         let machine = Machine::new(phase, budget, session.staged_max, now);
         let (session, sent, stage) = (Some(session), Some(now), Stage::Begun);
         Ok(Self { session, token, phase, machine, sent, last: now, staged: 0, stage })
@@ -202,7 +205,7 @@ impl Invocation {
         keep: bool,
         write: impl FnOnce(&mut StepWriter<'_>),
     ) -> Result<(), Failure> {
-        let (opens, entry) = (self.opens(), self.session().entry);
+        let (opens, entry) = (self.opens(), self.session().origin.entry);
         let mut frame = self.frame(wire::KIND_CALL).status(self.machine.left_ms());
         if opens {
             frame = frame.flags(wire::FLAG_OPEN);
@@ -350,7 +353,7 @@ impl Invocation {
     }
 
     fn asked(&self) -> &AtomicBool {
-        &self.lane().peer.asks_body[usize::from(self.session().entry)]
+        &self.lane().peer.asks_body[usize::from(self.session().origin.entry)]
     }
 
     /// The call is answered by what was sent ahead of it.

@@ -38,6 +38,8 @@ struct Sampler {
     /// `/proc/PID/statm`, open: it stays that process's, whoever gets its number later.
     statm: File,
     ticks: Interval,
+    /// Bytes resident, when that was looked at last.
+    last: Option<u64>,
 }
 
 /// What a worker took, and might have.
@@ -74,12 +76,18 @@ impl Watch {
             sampler.ticks.tick().await;
             // A process that has ended has no memory; its keeper hears of it.
             let Ok(resident) = sampler.resident() else { return pending().await };
+            sampler.last = Some(resident);
             self.bounds.memory.store(resident, Ordering::Relaxed);
             if resident > sampler.limit {
                 self.bounds.memory_kills.fetch_add(1, Ordering::Relaxed);
                 return Over { resident, limit: sampler.limit };
             }
         }
+    }
+
+    /// Bytes it had resident when that was looked at last, if anybody looks.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.sampler.as_ref()?.last
     }
 
     /// How the worker ended and, where memory was the reason, whose limit it was.
@@ -116,7 +124,7 @@ impl Sampler {
     fn of(pid: u32, limit: u64) -> io::Result<Self> {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { limit, statm: File::open(format!("/proc/{pid}/statm"))?, ticks })
+        Ok(Self { limit, statm: File::open(format!("/proc/{pid}/statm"))?, ticks, last: None })
     }
 
     /// Bytes resident.

@@ -7,16 +7,21 @@
 mod cage;
 mod cgroup;
 mod cpus;
+mod crashes;
+mod dump;
 mod handshake;
 pub(crate) mod limits;
 mod memory;
 mod output;
 mod program;
+mod render;
+mod report;
 mod restart;
 mod sandbox;
 mod seccomp;
 mod spawn;
 mod status;
+mod tail;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -31,22 +36,27 @@ use nylon_shm::{Bell, Doorbell, HostEnd, Segments, WorkerBells};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
 use crate::readiness;
 use handshake::{ControlSocket, Refusal};
+use output::Output;
 use restart::Backoff;
 use spawn::{Child, Process, Spawner};
 
+pub use dump::WorkerDump;
+pub use report::{Cause, CrashReport, ExitReport};
 pub use limits::{CgroupMemory, LimitStatus, Limits};
 pub use program::{NotSha256, Sha256};
 pub use sandbox::{Confinement, Sandbox, SandboxLevel, SandboxPart, harden};
 pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus};
+pub use tail::LogLine;
 
 pub(crate) use limits::Bounds;
+pub(crate) use crashes::Crashes;
+pub(crate) use dump::workers;
 pub(crate) use status::Board;
 
 /// A configured program: what to run, and how.
@@ -79,6 +89,8 @@ pub struct PluginSpec {
     pub sha256: Option<Sha256>,
     /// What it may take.
     pub limits: Limits,
+    /// Directory where reports of its crashes are written as well; made if it is not there.
+    pub crash_reports: Option<PathBuf>,
 }
 
 impl PluginSpec {
@@ -98,6 +110,7 @@ impl PluginSpec {
             sandbox: Sandbox::default(),
             sha256: None,
             limits: Limits::default(),
+            crash_reports: None,
         }
     }
 
@@ -146,6 +159,7 @@ pub(crate) struct Plugin {
     pub(crate) registry: Registry,
     pub(crate) board: Board,
     pub(crate) bounds: Arc<Bounds>,
+    pub(crate) crashes: Crashes,
 }
 
 /// Keeps the workers of all plugins of one host.
@@ -211,8 +225,8 @@ struct Worker {
     lanes: Vec<Arc<Lane>>,
     /// How many threads it runs at a time, as it says.
     threads: u32,
-    /// Ends what forwards its output.
-    output: DropGuard,
+    /// Forwards what it prints.
+    output: Output,
 }
 
 impl Keeper {
@@ -265,8 +279,7 @@ impl Keeper {
 
     /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
-        let Worker { mut child, ended, control, segments, peer, lanes, threads, output: _output } =
-            worker;
+        let Worker { mut child, ended, control, segments, peer, lanes, threads, output } = worker;
         let pid = child.pid;
         let mut memory = memory::Watch::of(pid, &self.plugin.spec.limits, &self.plugin.bounds);
         let mut shown = tokio::time::interval(SHOW_EVERY);
@@ -296,6 +309,9 @@ impl Keeper {
         }
         child.kill();
         let exit = reap(&mut child, &ended).await;
+        if stopped.is_none() {
+            report::make(&self.plugin, &peer, &exit, &lanes, &output, memory.last());
+        }
         segments.set_state(wire::STATE_CLOSED);
         self.plugin.board.add(&lanes);
         if let Some(Fault::Violation(what)) = peer.fault() {
@@ -355,12 +371,11 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let forwarded = (|| {
         let stdout = tokio::process::ChildStdout::from_std(stdout)?;
         let stderr = tokio::process::ChildStderr::from_std(stderr)?;
-        let gone = CancellationToken::new();
-        let rate = output::Rate::of(&spec.limits, &plugin.bounds);
-        output::forward(name.clone(), pid, "stdout", stdout, rate.clone(), gone.clone());
-        output::forward(name.clone(), pid, "stderr", stderr, rate, gone.clone());
+        let output = Output::of(name.clone(), pid, output::Rate::of(&spec.limits, &plugin.bounds));
+        output.forward("stdout", stdout);
+        output.forward("stderr", stderr);
         let ended = readiness::watch(child.ended()?, Interest::READABLE)?;
-        Ok((ended, ControlSocket::new(control)?, gone.drop_guard()))
+        Ok((ended, ControlSocket::new(control)?, output))
     })();
     let (ended, control, output) = forwarded.map_err(host("worker descriptors"))?;
 
@@ -422,7 +437,8 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
     plugin.board.introduced(&ok.sdk, &ok.entries);
     let queue = plugin.bounds.admission.queue().clone();
-    let peer = Arc::new(Peer::new(name, &ok.entries, minor, ok.features, queue));
+    let who = (name, pid, generation);
+    let peer = Arc::new(Peer::new(who, &ok.entries, minor, ok.features, queue));
     let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
     let open = |index| {
         // Each lane has descriptors of its own: an edge of a bell reaches all of them.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::limits::{Bounds, Limits};
+use super::tail::{LogLine, Tail};
 use crate::printable::printable;
 
 /// Longest line kept; the rest of a longer one is cut off.
@@ -36,23 +38,59 @@ impl Rate {
     }
 }
 
-/// Forwards `from` until its end, each line as one event of target `plugin`; not for long once the worker is `gone`.
-pub(super) fn forward(
+/// The output of one worker. Forwarded until its end, each line as one event of target `plugin`; not for long once this
+/// is dropped, since the worker is gone then.
+#[derive(Debug)]
+pub(super) struct Output {
     plugin: Arc<str>,
     pid: u32,
-    stream: &'static str,
-    from: impl AsyncRead + Send + Unpin + 'static,
     rate: Rate,
+    tail: Arc<Tail>,
+    streams: TaskTracker,
     gone: CancellationToken,
-) {
-    tokio::spawn(async move {
-        let mut lines = std::pin::pin!(lines(&plugin, pid, stream, from, &rate));
-        tokio::select! {
-            () = &mut lines => return,
-            () = gone.cancelled() => {}
+}
+
+impl Output {
+    /// Of worker `pid`, without a stream yet; each may cause as much log as `rate` says.
+    pub(super) fn of(plugin: Arc<str>, pid: u32, rate: Rate) -> Self {
+        let (tail, streams, gone) = <(_, TaskTracker, _)>::default();
+        Self { plugin, pid, rate, tail, streams, gone }
+    }
+
+    /// Forwards `from` as well.
+    pub(super) fn forward(
+        &self,
+        stream: &'static str,
+        from: impl AsyncRead + Send + Unpin + 'static,
+    ) {
+        let (plugin, pid, tail) = (self.plugin.clone(), self.pid, self.tail.clone());
+        let (rate, gone) = (self.rate.clone(), self.gone.clone());
+        self.streams.spawn(async move {
+            let mut lines = std::pin::pin!(lines(&plugin, pid, stream, from, &rate, &tail));
+            tokio::select! {
+                () = &mut lines => return,
+                () = gone.cancelled() => {}
+            }
+            let _ = tokio::time::timeout(LAST_WORDS, lines).await;
+        });
+    }
+
+    /// The last lines of a worker that is gone, once all it said has been read.
+    pub(super) fn last_words(&self) -> impl Future<Output = Vec<LogLine>> + Send + use<> {
+        self.gone.cancel();
+        self.streams.close();
+        let (streams, tail) = (self.streams.clone(), self.tail.clone());
+        async move {
+            streams.wait().await;
+            tail.lines()
         }
-        let _ = tokio::time::timeout(LAST_WORDS, lines).await;
-    });
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
 }
 
 async fn lines(
@@ -61,6 +99,7 @@ async fn lines(
     stream: &'static str,
     from: impl AsyncRead + Unpin,
     rate: &Rate,
+    tail: &Tail,
 ) {
     let mut from = BufReader::with_capacity(CHUNK, from);
     let mut line = Vec::new();
@@ -75,11 +114,14 @@ async fn lines(
                 dropped = 0;
             }
             tracing::info!(target: "plugin", plugin, pid, stream, "{}", text(&line));
+            tail.push(stream, &line, false);
         } else {
             let rest = from.buffer();
             let lost = 1 + rest.iter().filter(|b| **b == b'\n').count() as u64;
             dropped += lost;
             rate.dropped.fetch_add(lost, Ordering::Relaxed);
+            tail.push(stream, &line, true);
+            tail.push_dropped(stream, rest);
             let all = rest.len();
             from.consume(all);
             tokio::time::sleep(PAUSE).await;
@@ -139,7 +181,8 @@ async fn next_line(
     }
 }
 
-fn text(line: &[u8]) -> String {
+/// A line as it is shown.
+pub(super) fn text(line: &[u8]) -> String {
     printable(String::from_utf8_lossy(line).trim_end_matches('\r'), usize::MAX)
 }
 

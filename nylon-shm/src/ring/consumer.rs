@@ -4,8 +4,8 @@ use bytes::BytesMut;
 use nylon_protocol::check::{self, FrameContext, Side};
 use nylon_protocol::{Frame, Violation, wire};
 
-use super::Memory;
 use super::producer::slot_index;
+use super::{Gauge, Memory};
 use crate::sync::{Ordering, fence};
 
 /// What [`Consumer::arm`] found.
@@ -57,6 +57,18 @@ impl<M: Memory> Consumer<M> {
     /// The ring's memory, for the words this end may read.
     pub fn memory(&self) -> &M {
         &self.ring
+    }
+
+    /// How far the ends are, as this one knows; for people.
+    pub fn gauge(&self) -> Gauge {
+        let (released, arena_released) = self.released;
+        Gauge {
+            published: self.pos,
+            released,
+            arena_used: self.apos - arena_released,
+            sleeps: self.epoch & 1 == 1,
+            starved: self.ring.space_wait().load(Ordering::Relaxed) & 1 == 1,
+        }
     }
 
     /// Whether a frame is there.
