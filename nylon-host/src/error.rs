@@ -164,6 +164,48 @@ impl Failure {
         }
     }
 
+    /// Every word [`Self::reason`] may answer, for tables and labels made beforehand.
+    pub const REASONS: [&str; 13] = [
+        "not_ready",
+        "busy",
+        "queue_full",
+        "queue_wait",
+        "timeout",
+        "crashed",
+        "panicked",
+        "unknown_entry",
+        "unknown_method",
+        "refused",
+        "body_too_large",
+        "no_answer",
+        "client_gone",
+    ];
+
+    /// It in one word of [`Self::REASONS`]: the same in response headers, logs and metrics, and free of what a plugin
+    /// or a client said.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::Busy => "busy",
+            Self::QueueFull(_) => "queue_full",
+            Self::QueueWait(_) => "queue_wait",
+            Self::Late => "timeout",
+            Self::Crashed(_) => "crashed",
+            Self::Panicked(_) => "panicked",
+            Self::UnknownEntry(_) => "unknown_entry",
+            Self::UnknownMethod(_) => "unknown_method",
+            Self::Refused(_) => "refused",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::NoAnswer(_) => "no_answer",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// Whether it is the plugin's doing: policies, headers and counters of failed plugins pass the others by.
+    pub(crate) fn is_of_plugin(&self) -> bool {
+        !matches!(self, Self::ClientGone | Self::BodyTooLarge(_))
+    }
+
     /// The code in the error body a client sees (CONTRACT 3).
     pub fn code(&self) -> &'static str {
         match self {
@@ -179,5 +221,31 @@ impl Failure {
             Self::BodyTooLarge(_) => "PAYLOAD_TOO_LARGE",
             Self::ClientGone => "BAD_REQUEST",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+
+    #[test]
+    fn the_words_for_failures_are_a_closed_list() {
+        let text = String::new;
+        let all = [
+            Failure::NotReady,
+            Failure::Busy,
+            Failure::QueueFull(1),
+            Failure::QueueWait(std::time::Duration::ZERO),
+            Failure::Late,
+            Failure::Crashed(text()),
+            Failure::Panicked(text()),
+            Failure::UnknownEntry(text()),
+            Failure::UnknownMethod(1),
+            Failure::Refused(text()),
+            Failure::BodyTooLarge(1),
+            Failure::NoAnswer(text()),
+            Failure::ClientGone,
+        ];
+        assert_eq!(all.map(|failure| failure.reason()), Failure::REASONS);
     }
 }

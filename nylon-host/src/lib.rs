@@ -50,6 +50,7 @@ mod host;
 pub mod inspect;
 mod lane;
 pub mod layer;
+pub mod log;
 mod printable;
 mod readiness;
 mod request_id;
@@ -59,7 +60,7 @@ mod supervisor;
 pub mod template;
 
 pub use body::{Body, BodyError};
-pub use config::{OnFailure, PhasePolicies, Policy};
+pub use config::{OnFailure, PhasePolicies, Policy, Tracing};
 pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
 pub use error::{Failure, StartError, StartErrors};
 pub use host::Host;

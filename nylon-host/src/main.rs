@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod check;
-mod log;
+mod notify;
 
 fn main() -> ExitCode {
     if let Err(e) = nylon_host::harden() {
@@ -29,12 +29,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> ExitCode {
-    log::to_stderr();
     let Loaded { config, warnings } = match config::load(&args.config, mode(args.lenient)) {
         Ok(loaded) => loaded,
         Err(refused) => return refuse(&refused),
     };
-    warnings.iter().for_each(|w| eprintln!("{w}"));
+    let log = nylon_host::log::start(&config.runtime.log);
+    warnings.iter().for_each(|w| log.warn(w));
     let runtime = match runtime(config.runtime.threads) {
         Ok(runtime) => runtime,
         Err(e) => return fail(&e),
@@ -45,16 +45,19 @@ fn run(args: &RunArgs) -> ExitCode {
             Err(e) => return fail(&e),
         };
         tokio::pin!(stop);
+        notify::watchdog();
+        notify::status("starting plugins");
         let started = tokio::select! {
             started = Gateway::start(config, args.lenient) => started,
             () = &mut stop => return ExitCode::SUCCESS,
         };
         match started {
             Ok((gateway, warnings)) => {
-                warnings.iter().for_each(|w| eprintln!("{w}"));
+                warnings.iter().for_each(|w| log.warn(w));
                 for addr in gateway.addresses() {
                     tracing::info!(%addr, pid = std::process::id(), "listening");
                 }
+                notify::ready(SERVING);
                 gateway.serve(stop).await;
                 ExitCode::SUCCESS
             }
@@ -67,6 +70,9 @@ fn run(args: &RunArgs) -> ExitCode {
         }
     })
 }
+
+/// What a service manager shows of a gateway that serves.
+const SERVING: &str = "serving";
 
 fn mode(lenient: bool) -> Mode {
     if lenient { Mode::Lenient } else { Mode::Strict }
@@ -97,13 +103,16 @@ impl Signals {
                     _ = self.term.recv() => {}
                     _ = self.int.recv() => {}
                     _ = self.hup.recv() => {
+                        notify::reloading();
                         tracing::warn!("SIGHUP: reload is not offered yet; nothing changed");
+                        notify::ready(SERVING);
                         continue;
                     }
                 }
                 match tx.take() {
                     Some(tx) => {
                         tracing::info!("stopping");
+                        notify::stopping();
                         let _ = tx.send(());
                     }
                     None => std::process::exit(EXIT_RUNTIME.into()),

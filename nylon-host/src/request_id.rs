@@ -1,7 +1,6 @@
 //! What a request is called: in logs, in traces and in what is shown of workers.
 
-use http::header::HeaderValue;
-use http::request::Parts;
+use http::header::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
 /// The id of a request in logs and traces. A clone allocates nothing.
@@ -13,8 +12,8 @@ pub(crate) enum RequestId {
 }
 
 impl RequestId {
-    pub(crate) fn of(parts: &Parts) -> Self {
-        match parts.headers.get("x-request-id") {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        match headers.get("x-request-id") {
             Some(id) if id.to_str().is_ok() => Self::Given(id.clone()),
             _ => Self::Made(Uuid::now_v7()),
         }
@@ -31,5 +30,11 @@ impl RequestId {
             Self::Given(id) => id.as_bytes(),
             Self::Made(id) => id.hyphenated().encode_lower(buffer).as_bytes(),
         }
+    }
+
+    /// As logs show it: at most 128 bytes.
+    pub(crate) fn shown<'a>(&'a self, buffer: &'a mut [u8]) -> &'a str {
+        let text = str::from_utf8(self.text(buffer)).unwrap_or_default();
+        &text[..text.floor_char_boundary(128)]
     }
 }

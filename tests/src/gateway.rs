@@ -1,5 +1,6 @@
 //! The gateway as a process: started with a [`Site`], watched, killed at the end.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -38,10 +39,21 @@ impl Gateway {
 
     /// Starts one with a runtime file as it stands, which listens on `addr`; does not wait.
     pub fn spawn(config: &Path, cwd: &Path, addr: SocketAddr) -> Gateway {
+        Gateway::spawn_with(config, cwd, addr, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn spawn_with(
+        config: &Path,
+        cwd: &Path,
+        addr: SocketAddr,
+        env: &[(&str, &OsStr)],
+    ) -> Gateway {
         let mut child = Command::new(program::nylon())
             .args(["run", "-c"])
             .arg(config)
             .current_dir(cwd)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

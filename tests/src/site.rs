@@ -18,6 +18,7 @@ pub struct Site {
     paths: Vec<Value>,
     middleware: Vec<Value>,
     ready: Vec<String>,
+    runtime: Value,
 }
 
 /// A middleware item.
@@ -41,6 +42,7 @@ impl Site {
             paths: Vec::new(),
             middleware: Vec::new(),
             ready: Vec::new(),
+            runtime: json!({}),
         }
     }
 
@@ -95,6 +97,12 @@ impl Site {
         self
     }
 
+    /// More keys of the runtime file.
+    pub fn runtime(mut self, more: Value) -> Site {
+        merge(&mut self.runtime, more);
+        self
+    }
+
     /// Where plugins write what they saw.
     pub fn trace_file(&self) -> PathBuf {
         self.dir.path().join("trace")
@@ -126,10 +134,11 @@ impl Site {
             }],
         });
         self.dir.write("conf.d/proxy.yaml", &format!("{proxy:#}\n"));
-        let runtime = json!({
+        let mut runtime = json!({
             "http": [addr.to_string()], "config_dir": self.dir.path().join("conf.d"),
             "pingora": {"grace_period_seconds": 10, "graceful_shutdown_timeout_seconds": 10},
         });
+        merge(&mut runtime, self.runtime.clone());
         self.dir.write("nylon.yaml", &format!("{runtime:#}\n"))
     }
 }

@@ -43,6 +43,7 @@ mod diagnostic;
 mod fields;
 mod files;
 mod limits;
+mod log;
 mod middleware;
 mod payload;
 mod plugin;
@@ -61,6 +62,7 @@ mod tests;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity, Snippet};
+pub use log::{Log, Tracing};
 pub use middleware::{Middleware, PluginCall};
 pub use plugin::{Plugin, PluginKind};
 pub use policy::{OnFailure, PhasePolicies, Policy};

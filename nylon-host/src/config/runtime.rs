@@ -2,6 +2,7 @@
 
 use super::diagnostic::Report;
 use super::fields::{Fields, Located};
+use super::log::{Log, Tracing};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +20,12 @@ pub struct Runtime {
     pub crash_reports: Option<PathBuf>,
     /// Idle connections kept per upstream endpoint (`pingora.upstream_keepalive_pool_size`).
     pub upstream_keepalive_pool_size: usize,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Which requests are traced.
+    pub tracing: Tracing,
+    /// Whether a response says which plugins failed on its way.
+    pub failure_header: bool,
 }
 
 const DEFAULT_KEEPALIVE_POOL: u64 = 128;
@@ -52,7 +59,11 @@ impl Runtime {
         let config_dir = fields.text("config_dir", report);
         let crash_reports = fields.text("crash_reports", report).map(|dir| base.join(dir.value));
         websocket(fields, report);
-        let runtime = Self { crash_reports, ..pingora(http, fields, report) };
+        let mut runtime = pingora(http, fields, report);
+        runtime.crash_reports = crash_reports;
+        runtime.log = Log::read(fields, report);
+        runtime.tracing = Tracing::read(fields, report);
+        runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
         (runtime, config_dir)
     }
 }
@@ -142,6 +153,9 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
         grace_period: Duration::from_secs(grace),
         crash_reports: None,
         upstream_keepalive_pool_size: size(pool),
+        log: Log::default(),
+        tracing: Tracing::default(),
+        failure_header: true,
     }
 }
 

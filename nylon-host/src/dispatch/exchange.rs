@@ -16,10 +16,12 @@ use nylon_protocol::wire;
 use smallvec::SmallVec;
 use tokio::sync::Mutex;
 
+use super::account::Account;
 use super::chain::{Chain, Payload, PluginStep};
 use super::identity::Target;
 use super::mutation::{Changes, HeadOp, RequestOp};
 use super::tape::Tape;
+use super::trace::{PhaseSpan, Trace};
 use crate::body::Body;
 use crate::lane::Lane;
 use crate::request_id::RequestId;
@@ -86,6 +88,8 @@ pub(super) struct Slot {
     revision: u32,
     /// The pair failed closed: the rest of the request does without it.
     pub(super) failed: bool,
+    /// The span of a phase that runs once for each piece of a body.
+    pub(super) span: Option<PhaseSpan>,
 }
 
 impl Slot {
@@ -105,6 +109,8 @@ pub(crate) struct Exchange {
     target: Target,
     params: Vec<(String, String)>,
     pub(super) request_id: RequestId,
+    account: Option<Arc<Account>>,
+    pub(super) trace: Option<Box<Trace>>,
     timestamp_ms: i64,
     pub(super) started: Instant,
     pub(super) slots: SmallVec<[Slot; 2]>,
@@ -130,7 +136,11 @@ impl Exchange {
         client: Client,
         params: Vec<(String, String)>,
     ) -> Self {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let account = parts.extensions.remove::<Arc<Account>>();
+        let made = || RequestId::of(&parts.headers);
+        let request_id = account.as_ref().map_or_else(made, |a| a.request_id.clone());
+        let trace = Trace::enter(chain.tracing, &mut parts, || request_id.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             slots: (0..chain.slots).map(|_| Slot::default()).collect(),
@@ -139,7 +149,9 @@ impl Exchange {
             client,
             target: Target::of(&parts),
             params,
-            request_id: RequestId::of(&parts),
+            request_id,
+            account,
+            trace,
             timestamp_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
             started: Instant::now(),
             parts,
@@ -151,6 +163,22 @@ impl Exchange {
             error: None,
             status: StatusCode::OK,
             headers: HeaderMap::new(),
+        }
+    }
+
+    /// Where is told what becomes of the request.
+    pub(super) fn account(&mut self) -> Arc<Account> {
+        let Self { account, request_id, .. } = self;
+        account.get_or_insert_with(|| Arc::new(Account::new(request_id.clone(), None))).clone()
+    }
+
+    /// The head goes out as it now is, but for what it says of failed plugins.
+    pub(super) fn seal(&mut self) {
+        if let Some(account) = self.account.as_ref().filter(|_| self.chain.failure_header) {
+            account.tell(&mut self.headers);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.status = Some(self.status);
         }
     }
 

@@ -12,6 +12,7 @@ use super::exchange::{Exchange, Seat};
 use super::header_names::HeaderNames;
 use super::mutation;
 use super::tape;
+use super::trace::PhaseSpan;
 use crate::error::Failure;
 use crate::rope::Rope;
 use crate::session::{Event, Held, HostCall, Invocation, Permit, Phase, Session, Verdict};
@@ -42,6 +43,8 @@ pub(super) struct Handler {
     pub(super) invocation: Invocation,
     phase: Phase,
     pub(super) slot: usize,
+    /// Of a handler that streams.
+    pub(super) span: Option<PhaseSpan>,
     payload: Bytes,
     feeds: Feeds,
     /// The request body goes to it before it asked, and it did not ask yet.
@@ -66,8 +69,20 @@ impl Exchange {
         phase: Phase,
         extra: Extra<'_>,
     ) -> Result<Option<Outcome>, Failure> {
-        let Some(handler) = self.begin(step, phase, extra).await? else { return Ok(None) };
-        handler.outcome(self, &step.names).await.map(Some)
+        let span = match (&self.trace, self.slots[step.slot].span.take()) {
+            (Some(_), Some(span)) if phase == Phase::ResponseBodyFilter => Some(span),
+            (Some(trace), _) => Some(trace.phase(step, phase)),
+            (None, _) => None,
+        };
+        let mut outcome = match self.begin(step, phase, extra).await {
+            Ok(Some(handler)) => handler.outcome(self, &step.names).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(failure) => Err(failure),
+        };
+        if let Some(span) = span {
+            self.slots[step.slot].span = leave(span, &mut outcome, extra);
+        }
+        outcome
     }
 
     async fn begin(
@@ -131,7 +146,7 @@ impl Exchange {
             let call = HostCall { number: 0, method: wire::METHOD_READ_REQUEST_FULL_BODY };
             feeds.add(call, Source::Request(Reader::Whole));
         }
-        Ok(Some(Handler { invocation, phase, slot: step.slot, payload, feeds, ahead }))
+        Ok(Some(Handler { invocation, phase, slot: step.slot, span: None, payload, feeds, ahead }))
     }
 
     /// The session to run `phase` of `step` in; `None` when it does not want it.
@@ -184,6 +199,26 @@ impl Exchange {
         self.slots[step.slot].outside = false;
         Ok(permit)
     }
+}
+
+/// Tells the span of a phase what came of it; it is handed back if the phase goes on with the next piece of a body.
+fn leave(
+    mut span: PhaseSpan,
+    outcome: &mut Result<Option<Outcome>, Failure>,
+    extra: Extra<'_>,
+) -> Option<PhaseSpan> {
+    match outcome {
+        Ok(None) => span = span.idle(),
+        Ok(Some(Outcome::Next)) => span.ran("next"),
+        Ok(Some(Outcome::End)) => span.ran("end"),
+        Ok(Some(Outcome::Stream(handler, _))) => {
+            handler.span = Some(span);
+            return None;
+        }
+        Err(failure) => span.ran(failure.reason()),
+    }
+    let goes_on = matches!((outcome, extra.piece), (Ok(Some(_)), Some((_, false))));
+    goes_on.then_some(span)
 }
 
 impl Handler {

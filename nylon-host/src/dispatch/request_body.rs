@@ -8,13 +8,16 @@ use http_body::Frame;
 use nylon_protocol::wire;
 use tokio::sync::Mutex;
 
+use super::account::Account;
 use super::chain::{Chain, PluginStep};
 use super::exchange::Exchange;
 use super::mutation;
 use super::phase::INLINE_WITH_PIECE;
 use super::too_long;
+use super::trace::PhaseSpan;
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
+use crate::lane::Lane;
 use crate::session::{Event, Held, Invocation, Phase, Session, Verdict};
 
 /// A session that filters the request body, with the payload of its step.
@@ -23,6 +26,9 @@ struct Filter {
     index: usize,
     session: Arc<Mutex<Session>>,
     payload: Bytes,
+    lane: Option<Arc<Lane>>,
+    account: Arc<Account>,
+    span: Option<Mutex<PhaseSpan>>,
 }
 
 /// Takes the body out of the exchange's tape.
@@ -34,7 +40,11 @@ pub(super) fn filtered(exchange: &mut Exchange, chain: &Arc<Chain>) -> Body {
             continue;
         }
         let Some(session) = seat.share() else { continue };
-        filters.push(Filter { index, session, payload: exchange.payload(step) });
+        let span = exchange.trace.as_ref().map(|trace| trace.phase(step, Phase::RequestBodyFilter));
+        let span = span.map(|span| Mutex::new(span.idle()));
+        let (lane, account) = (exchange.slots[step.slot].lane.clone(), exchange.account());
+        let payload = exchange.payload(step);
+        filters.push(Filter { index, session, payload, lane, account, span });
     }
     let body = exchange.tape.forward();
     if filters.is_empty() || http_body::Body::is_end_stream(&body) {
@@ -113,10 +123,14 @@ impl Filter {
     async fn run(&self, chain: &Chain, piece: Bytes, last: bool) -> Result<Bytes, Failure> {
         let Some(step) = chain.plugins().nth(self.index) else { return Ok(piece) };
         let phase = Phase::RequestBodyFilter;
-        match self.filter(step, &piece, last).await {
+        let filtered = self.filter(step, &piece, last).await;
+        if let (Some(span), Ok(Some(_)) | Err(_)) = (&self.span, &filtered) {
+            span.lock().await.ran(filtered.as_ref().map_or_else(Failure::reason, |_| "next"));
+        }
+        match filtered {
             Ok(Some(body)) => Ok(body),
             Ok(None) => Ok(piece),
-            Err(failure) => match step.judge(phase, failure) {
+            Err(failure) => match step.judge(phase, failure, &self.account, self.lane.as_deref()) {
                 None => Ok(piece),
                 Some(failure) => Err(failure),
             },

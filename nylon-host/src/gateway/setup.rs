@@ -114,7 +114,10 @@ pub(super) async fn start(
             return Err(SetupError::Config(vec![problem]));
         }
     };
-    let site = Site { selector: config.header_selector, router: config.router, paths };
+    let routes = config.routes.iter().map(|r| r.name.as_str().into()).collect();
+    let access = config.runtime.log.access;
+    let site =
+        Site { selector: config.header_selector, router: config.router, paths, routes, access };
     let grace = config.runtime.grace_period;
     Ok((Gateway { listeners, site: Arc::new(site), host, grace }, warnings))
 }
@@ -280,7 +283,8 @@ fn chain<'c>(
         let plugin = config.plugins[call.plugin].name.clone();
         Item::new(plugin, call.entry.clone()).payload(payload).policies(call.policies)
     };
-    let mut builder = host.chain();
+    let runtime = &config.runtime;
+    let mut builder = host.chain().failure_header(runtime.failure_header).tracing(runtime.tracing);
     for m in middleware {
         builder = match m {
             Middleware::Plugin(call) => builder.item(item(call))?,

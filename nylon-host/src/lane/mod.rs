@@ -129,6 +129,7 @@ impl Lane {
     ) -> std::io::Result<Arc<Self>> {
         let Shape { slots, window, .. } = shape;
         let credits = slots / 2;
+        let writer = Writer::new(peer.clone(), end.down, backlog_max(credits, window));
         let lane = Arc::new(Self {
             peer,
             counters: Counters::default(),
@@ -137,7 +138,7 @@ impl Lane {
             staged: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             table: Mutex::new(Table::new(&shape)),
-            writer: Mutex::new(Writer::new(end.down, backlog_max(credits, window))),
+            writer: Mutex::new(writer),
             slots,
             index: shape.index,
             up: Mutex::new(Up { ring: end.up, buffer: Buffer::default() }),

@@ -97,6 +97,12 @@ impl Peer {
         self.entries.iter().find(|(_, i)| **i == index).map_or("", |(name, _)| name)
     }
 
+    /// Logs that ringing it failed: it sleeps on, until something else wakes it.
+    pub(super) fn not_rung(&self, error: &std::io::Error) {
+        let Self { plugin, pid: worker, generation, .. } = self;
+        tracing::warn!(%plugin, worker, generation, %error, "cannot ring the worker");
+    }
+
     /// Reports that the worker is not to be used any more; the first report counts.
     pub(crate) fn report(&self, fault: Fault) {
         let _ = self.fault.set(fault);

@@ -1,10 +1,13 @@
 //! The host's writing end of a lane: one short lock, never held over an await.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nylon_protocol::{Frame, Violation, wire};
 use nylon_shm::{MappedRing, Producer, PushError, WorkerWaker};
+
+use super::Peer;
 
 /// Most frames published before the worker is rung, whatever else the turn brings.
 const BATCH_FRAMES: u32 = 64;
@@ -26,6 +29,7 @@ pub(crate) enum Sent {
 /// windows and the answers to open CALLs see to that. One that asks and asks and takes no answer does not.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    peer: Arc<Peer>,
     down: Producer<MappedRing>,
     backlog: VecDeque<(Frame, Vec<u8>)>,
     /// Bytes the backlog holds, 0 ..= limit.
@@ -40,9 +44,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// At most `limit` bytes wait for room.
-    pub(crate) fn new(down: Producer<MappedRing>, limit: usize) -> Self {
+    /// Frames for `peer`; at most `limit` bytes wait for room.
+    pub(crate) fn new(peer: Arc<Peer>, down: Producer<MappedRing>, limit: usize) -> Self {
         Self {
+            peer,
             down,
             backlog: VecDeque::new(),
             waiting: 0,
@@ -182,7 +187,7 @@ impl Writer {
         if self.down.must_ring()
             && let Err(e) = waker.ring()
         {
-            tracing::warn!(error = %e, "cannot ring the worker");
+            self.peer.not_rung(&e);
         }
     }
 }

@@ -17,6 +17,7 @@ mod program;
 mod render;
 mod report;
 mod restart;
+mod said;
 mod sandbox;
 mod seccomp;
 mod spawn;
@@ -246,7 +247,7 @@ impl Keeper {
                     // In service before anybody is told: who waits for "ready" sends at once.
                     worker.lanes.iter().for_each(|lane| self.plugin.registry.add(lane.clone()));
                     board.ready(worker.child.pid);
-                    tracing::info!(plugin = %self.plugin.spec.name, pid = worker.child.pid, generation, "ready");
+                    tracing::info!(plugin = %self.plugin.spec.name, worker = worker.child.pid, generation, "ready");
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(Ok(()));
                     }
@@ -262,7 +263,7 @@ impl Keeper {
                         let _ = ready.send(Err(e));
                         return;
                     }
-                    tracing::error!(plugin = %self.plugin.spec.name, error = %e, "cannot start");
+                    tracing::error!(plugin = %self.plugin.spec.name, generation, error = %e, "cannot start");
                     if e.is_permanent() {
                         return;
                     }
@@ -280,14 +281,14 @@ impl Keeper {
     /// Looks after a worker in service until it is gone; true when the host stops.
     async fn attend(&mut self, worker: Worker) -> bool {
         let Worker { mut child, ended, control, segments, peer, lanes, threads, output } = worker;
-        let pid = child.pid;
+        let (pid, generation) = (child.pid, peer.generation);
         let mut memory = memory::Watch::of(pid, &self.plugin.spec.limits, &self.plugin.bounds);
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let stopped = loop {
             tokio::select! {
                 _ = ended.readable() => break None,
                 fault = peer.faulted() => {
-                    tracing::error!(plugin = %self.plugin.spec.name, pid, %fault, "retired");
+                    tracing::error!(plugin = %self.plugin.spec.name, worker = pid, generation, %fault, "retired");
                     break None;
                 }
                 over = memory.over() => peer.report(Fault::Memory(over.to_string())),
@@ -324,7 +325,7 @@ impl Keeper {
             self.plugin.board.stopped();
         } else {
             let how = exit.map_or_else(|e| e.to_string(), |e| memory.explain(e, peer.fault()));
-            tracing::warn!(plugin = %self.plugin.spec.name, pid, %how, "worker ended");
+            tracing::warn!(plugin = %self.plugin.spec.name, worker = pid, generation, %how, "worker ended");
             self.plugin.board.crashed(&how);
             peer.report(Fault::Died(how));
         }
@@ -371,7 +372,8 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
     let forwarded = (|| {
         let stdout = tokio::process::ChildStdout::from_std(stdout)?;
         let stderr = tokio::process::ChildStderr::from_std(stderr)?;
-        let output = Output::of(name.clone(), pid, output::Rate::of(&spec.limits, &plugin.bounds));
+        let source = output::Source { plugin: name.clone(), worker: pid, generation };
+        let output = Output::of(source, output::Rate::of(&spec.limits, &plugin.bounds));
         output.forward("stdout", stdout);
         output.forward("stderr", stderr);
         let ended = readiness::watch(child.ended()?, Interest::READABLE)?;

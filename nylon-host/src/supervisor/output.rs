@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Level;
 
 use super::limits::{Bounds, Limits};
+use super::said::Said;
 use super::tail::{LogLine, Tail};
+use crate::log::PLUGIN;
 use crate::printable::printable;
 
 /// Longest line kept; the rest of a longer one is cut off.
@@ -22,6 +25,15 @@ const CHUNK: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long what a worker said last is waited for: a child it left behind may hold the pipe open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Whose output it is.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) plugin: Arc<str>,
+    /// Pid of the worker.
+    pub(super) worker: u32,
+    pub(super) generation: u32,
+}
 
 /// How much log a stream may cause, in bytes, and where the lines beyond that are counted.
 #[derive(Clone, Debug)]
@@ -42,8 +54,7 @@ impl Rate {
 /// is dropped, since the worker is gone then.
 #[derive(Debug)]
 pub(super) struct Output {
-    plugin: Arc<str>,
-    pid: u32,
+    source: Source,
     rate: Rate,
     tail: Arc<Tail>,
     streams: TaskTracker,
@@ -51,10 +62,10 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Of worker `pid`, without a stream yet; each may cause as much log as `rate` says.
-    pub(super) fn of(plugin: Arc<str>, pid: u32, rate: Rate) -> Self {
+    /// Of a worker, without a stream yet; each may cause as much log as `rate` says.
+    pub(super) fn of(source: Source, rate: Rate) -> Self {
         let (tail, streams, gone) = <(_, TaskTracker, _)>::default();
-        Self { plugin, pid, rate, tail, streams, gone }
+        Self { source, rate, tail, streams, gone }
     }
 
     /// Forwards `from` as well.
@@ -63,10 +74,10 @@ impl Output {
         stream: &'static str,
         from: impl AsyncRead + Send + Unpin + 'static,
     ) {
-        let (plugin, pid, tail) = (self.plugin.clone(), self.pid, self.tail.clone());
-        let (rate, gone) = (self.rate.clone(), self.gone.clone());
+        let (source, rate) = (self.source.clone(), self.rate.clone());
+        let (tail, gone) = (self.tail.clone(), self.gone.clone());
         self.streams.spawn(async move {
-            let mut lines = std::pin::pin!(lines(&plugin, pid, stream, from, &rate, &tail));
+            let mut lines = std::pin::pin!(lines(&source, stream, from, &rate, &tail));
             tokio::select! {
                 () = &mut lines => return,
                 () = gone.cancelled() => {}
@@ -94,8 +105,7 @@ impl Drop for Output {
 }
 
 async fn lines(
-    plugin: &str,
-    pid: u32,
+    source: &Source,
     stream: &'static str,
     from: impl AsyncRead + Unpin,
     rate: &Rate,
@@ -110,10 +120,10 @@ async fn lines(
         tokio::task::coop::consume_budget().await;
         if bucket.take(line.len() + LINE_COST, Instant::now()) {
             if dropped > 0 {
-                tracing::warn!(target: "plugin", plugin, pid, stream, dropped, "printed too much: lines dropped");
+                source.dropped(stream, dropped);
                 dropped = 0;
             }
-            tracing::info!(target: "plugin", plugin, pid, stream, "{}", text(&line));
+            source.log(stream, &line);
             tail.push(stream, &line, false);
         } else {
             let rest = from.buffer();
@@ -128,7 +138,41 @@ async fn lines(
         }
     }
     if dropped > 0 {
-        tracing::warn!(target: "plugin", plugin, pid, stream, dropped, "printed too much: lines dropped");
+        source.dropped(stream, dropped);
+    }
+}
+
+impl Source {
+    fn log(&self, stream: &'static str, line: &[u8]) {
+        let Self { plugin, worker, generation } = self;
+        let plugin = &**plugin;
+        let Some(said) = Said::of(line) else {
+            tracing::info!(target: PLUGIN, plugin, worker, generation, stream, "{}", text(line));
+            return;
+        };
+        let Said { level, message, entry, request_id, trace_id, attributes } = said;
+        // A level belongs to the place of an event, so there is one for each.
+        macro_rules! at {
+            ($level:expr) => {
+                tracing::event!(
+                    target: PLUGIN, $level, plugin, worker, generation, stream, entry = entry.as_deref(),
+                    request_id = request_id.as_deref(), trace_id = trace_id.as_deref(),
+                    attributes = attributes.as_deref(), "{message}"
+                )
+            };
+        }
+        match level {
+            Level::ERROR => at!(Level::ERROR),
+            Level::WARN => at!(Level::WARN),
+            Level::INFO => at!(Level::INFO),
+            _ => at!(Level::DEBUG),
+        }
+    }
+
+    fn dropped(&self, stream: &'static str, dropped: u64) {
+        let Self { plugin, worker, generation } = self;
+        let plugin = &**plugin;
+        tracing::warn!(target: PLUGIN, plugin, worker, generation, stream, dropped, "printed too much: lines dropped");
     }
 }
 

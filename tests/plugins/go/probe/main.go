@@ -28,6 +28,7 @@ func main() {
 	proxying(plugin)
 	crashes(plugin)
 	limits(plugin)
+	logs(plugin)
 	sdk.Serve()
 }
 
