@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nylon_shm::telemetry::Telemetry;
+use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{StartError, StartErrors};
-use crate::lane::Registry;
+use crate::lane::Registry as Lanes;
+use crate::metrics::{HostCollector, Timings};
 use crate::supervisor::{
     Board, Bounds, CrashReport, Crashes, Plugin, PluginSpec, PluginStatus, Supervisor, WorkerDump,
     workers,
@@ -59,8 +61,8 @@ impl Host {
             .enumerate()
             .map(|(i, spec)| {
                 let board = Board::new(telemetry.clone().map(|t| (t, i)));
-                let (registry, bounds) = (Registry::default(), Bounds::new(&spec.limits));
-                let crashes = Crashes::default();
+                let bounds = Bounds::new(&spec.limits, board.metrics.clone());
+                let (registry, crashes) = (Lanes::default(), Crashes::default());
                 Arc::new(Plugin { spec, registry, board, bounds, crashes })
             })
             .collect();
@@ -80,6 +82,11 @@ impl Host {
         self.plugins.iter().find(|p| p.spec.name == name)
     }
 
+    /// All plugins.
+    pub(crate) fn all(&self) -> &[Arc<Plugin>] {
+        &self.plugins
+    }
+
     /// How the plugin of this name fares.
     pub fn status(&self, name: &str) -> Option<PluginStatus> {
         let plugin = self.plugin(name)?;
@@ -96,6 +103,26 @@ impl Host {
     /// The rings and sessions of the workers of this plugin that are in service, as they stand.
     pub fn dump(&self, name: &str) -> Vec<WorkerDump> {
         self.plugin(name).map(|plugin| workers(&plugin.registry.all())).unwrap_or_default()
+    }
+
+    /// How long the calls of the plugin of this name took so far.
+    pub fn timings(&self, name: &str) -> Option<Timings> {
+        self.plugin(name).map(|plugin| plugin.board.metrics.calls.timings())
+    }
+
+    /// Has `registry` tell of the host's plugins at each scrape; docs/operations.md explains every metric.
+    ///
+    /// ```
+    /// # async fn metrics(host: &nylon_host::Host) -> Result<String, std::fmt::Error> {
+    /// let mut registry = prometheus_client::registry::Registry::default();
+    /// host.register_metrics(&mut registry);
+    /// let mut text = String::new();
+    /// prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    /// # Ok(text)
+    /// # }
+    /// ```
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(HostCollector { plugins: self.plugins.clone() }));
     }
 
     /// Names of the plugins, in the order they were given.

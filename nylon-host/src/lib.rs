@@ -51,6 +51,7 @@ pub mod inspect;
 mod lane;
 pub mod layer;
 pub mod log;
+pub mod metrics;
 mod printable;
 mod readiness;
 mod request_id;

@@ -850,8 +850,16 @@ pub const FEATURE_HEADER_NAMES: u64 = 8;
 pub const FEATURE_RESPONSE_KEPT: u64 = 16;
 /// a host may send the request body before it is asked for (since 1.1)
 pub const FEATURE_BODY_AHEAD: u64 = 32;
+/// a final frame says how long its handler ran (since 1.1)
+pub const FEATURE_HANDLER_TIME: u64 = 64;
 /// all features this tree offers
-pub const FEATURE_KNOWN: u64 = 63;
+pub const FEATURE_KNOWN: u64 = 127;
+
+// The status of a worker's final frame, above the phases it wants (SPEC.md 5.4).
+/// how long the handler ran stands from this bit on
+pub const FINAL_TIME_SHIFT: u32 = 6;
+/// the longest time that has room, us
+pub const FINAL_TIME_MAX: u32 = 67108863;
 
 // Indices into a lane's statistics (never trusted).
 /// frames taken from the peer's ring, stored before the frame is worked on

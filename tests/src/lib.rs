@@ -18,6 +18,7 @@
 pub mod attack;
 mod client;
 pub mod escape;
+mod exposition;
 mod gateway;
 pub mod load;
 pub mod ports;
@@ -31,6 +32,7 @@ mod watchdog;
 pub mod worker;
 
 pub use client::{Answer, Client, raw};
+pub use exposition::{Exposition, Sample};
 pub use gateway::Gateway;
 pub use site::{Site, step, step_with};
 pub use temp::Temp;

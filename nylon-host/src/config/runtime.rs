@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Runtime {
     /// Addresses to listen on for HTTP, at least one.
     pub http: Vec<SocketAddr>,
+    /// Addresses to answer `/metrics`, `/livez` and `/readyz` on; none: nowhere.
+    pub metrics: Vec<SocketAddr>,
     /// Threads that serve requests (`pingora.threads`).
     pub threads: usize,
     /// How long requests in flight may take after a stop (`pingora.grace_period_seconds`).
@@ -42,14 +44,17 @@ impl Runtime {
         let http = addresses("http", fields, report);
         refuse_repeated(&http, report);
         let http = without_covered(http, report);
-        for (key, help) in [
-            ("https", "only `http` addresses are served"),
-            ("metrics", "there is no exporter in this release"),
-        ] {
-            addresses(key, fields, report);
-            if let Some(at) = fields.place(key) {
-                report.no_effect(at, &format!("`{key}`"), help);
-            }
+        let metrics = addresses("metrics", fields, report);
+        refuse_repeated(&metrics, report);
+        for Located { value, at } in metrics.iter().filter(|address| http.contains(&address.value))
+        {
+            report.error(at, format!("`{value}` is listened on for `http` already")).help =
+                Some("metrics are not for clients: give them an address of their own".to_owned());
+        }
+        let metrics = without_covered(metrics, report);
+        addresses("https", fields, report);
+        if let Some(at) = fields.place("https") {
+            report.no_effect(at, "`https`", "only `http` addresses are served");
         }
         if fields.text("acme", report).is_some()
             && let Some(at) = fields.place("acme")
@@ -59,8 +64,7 @@ impl Runtime {
         let config_dir = fields.text("config_dir", report);
         let crash_reports = fields.text("crash_reports", report).map(|dir| base.join(dir.value));
         websocket(fields, report);
-        let mut runtime = pingora(http, fields, report);
-        runtime.crash_reports = crash_reports;
+        let mut runtime = Self { metrics, crash_reports, ..pingora(http, fields, report) };
         runtime.log = Log::read(fields, report);
         runtime.tracing = Tracing::read(fields, report);
         runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
@@ -149,6 +153,7 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
     let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Runtime {
         http,
+        metrics: Vec::new(),
         threads: size(threads),
         grace_period: Duration::from_secs(grace),
         crash_reports: None,

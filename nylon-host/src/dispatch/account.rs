@@ -49,7 +49,7 @@ impl Account {
         self.access.as_ref()
     }
 
-    /// Logs that `step` failed in `phase`, and remembers it if that is the plugin's doing.
+    /// Counts and logs that `step` failed in `phase`, and remembers it if that is the plugin's doing.
     pub(super) fn failed(
         &self,
         step: &PluginStep,
@@ -58,6 +58,7 @@ impl Account {
         passed: bool,
         lane: Option<&Lane>,
     ) {
+        step.plugin.board.metrics.failed(phase, failure);
         let (plugin, entry) = (step.item.plugin.as_str(), step.item.entry.as_str());
         let (phase, reason) = (phase.name(), failure.reason());
         let action = if passed { "pass" } else { "fail" };

@@ -103,11 +103,13 @@ impl PluginStep {
     ) -> Option<Failure> {
         let open = self.policy(phase).on_failure == OnFailure::Open;
         let about_plugin = failure.is_of_plugin();
+        let board = &self.plugin.board;
         if matches!(failure, Failure::Refused(_)) {
-            self.plugin.board.refused();
+            board.refused();
         }
         if open && about_plugin {
-            self.plugin.board.passed_open();
+            board.passed_open();
+            board.metrics.passed_open(phase);
         }
         let passed = open && about_plugin;
         account.failed(self, phase, &failure, passed, lane);

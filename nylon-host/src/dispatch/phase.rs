@@ -14,6 +14,7 @@ use super::mutation;
 use super::tape;
 use super::trace::PhaseSpan;
 use crate::error::Failure;
+use crate::metrics;
 use crate::rope::Rope;
 use crate::session::{Event, Held, HostCall, Invocation, Permit, Phase, Session, Verdict};
 
@@ -91,8 +92,13 @@ impl Exchange {
         phase: Phase,
         extra: Extra<'_>,
     ) -> Result<Option<Handler>, Failure> {
-        let Some(session) = self.session(step, phase).await? else { return Ok(None) };
-        let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
+        let (begun, queued) = metrics::waited(async {
+            let Some(session) = self.session(step, phase).await? else { return Ok(None) };
+            Invocation::begin(session, phase, step.policy(phase).timeout).await.map(Some)
+        })
+        .await;
+        let Some(mut invocation) = begun? else { return Ok(None) };
+        invocation.queued(queued);
         let opens = invocation.opens();
         let holder = if opens { self.record_holder(step.slot, invocation.lane()) } else { None };
         let features = invocation.lane().peer.features;

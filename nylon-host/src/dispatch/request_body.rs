@@ -18,6 +18,7 @@ use super::trace::PhaseSpan;
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
 use crate::lane::Lane;
+use crate::metrics;
 use crate::session::{Event, Held, Invocation, Phase, Session, Verdict};
 
 /// A session that filters the request body, with the payload of its step.
@@ -144,13 +145,18 @@ impl Filter {
         last: bool,
     ) -> Result<Option<Bytes>, Failure> {
         let phase = Phase::RequestBodyFilter;
-        let session = self.session.clone().lock_owned().await;
-        if !session.wants(phase) {
-            return Ok(None);
-        }
-        let minor = session.lane().peer.minor;
-        let session = Held::Shared(session);
-        let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
+        let (begun, queued) = metrics::waited(async {
+            let session = self.session.clone().lock_owned().await;
+            if !session.wants(phase) {
+                return Ok(None);
+            }
+            let session = Held::Shared(session);
+            Invocation::begin(session, phase, step.policy(phase).timeout).await.map(Some)
+        })
+        .await;
+        let Some(mut invocation) = begun? else { return Ok(None) };
+        invocation.queued(queued);
+        let minor = invocation.lane().peer.minor;
         invocation.send(false, |record| {
             match self.payload.len() {
                 0 => {}

@@ -8,6 +8,7 @@ use ::http::header::{self, HeaderName, HeaderValue};
 use ::http::{Request, Response, StatusCode, Version};
 
 use super::files::Files;
+use super::traffic::Traffic;
 use super::upstream::{Upstream, strip_named};
 use crate::body::Body;
 use crate::dispatch::route::{Found, Matched, Router, Target, host_without_port};
@@ -23,6 +24,7 @@ pub(super) struct Site {
     pub(super) routes: Vec<Arc<str>>,
     /// Whether each request is logged.
     pub(super) access: bool,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 /// A path of a route, ready to serve.

@@ -6,7 +6,9 @@
 mod files;
 mod http;
 pub mod modifier;
+mod observe;
 mod setup;
+mod traffic;
 mod upstream;
 
 use std::future::Future;
@@ -25,11 +27,15 @@ use crate::host::Host;
 pub use setup::{SetupError, plugin_spec, unknown_entries};
 
 use http::Site;
+use observe::Observer;
 
 /// A gateway that listens and whose plugins are ready.
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<TcpListener>,
+    /// Where those who watch it ask.
+    watched: Vec<TcpListener>,
+    observer: Arc<Observer>,
     site: Arc<Site>,
     host: Host,
     grace: Duration,
@@ -67,7 +73,15 @@ impl Gateway {
     /// Serves until `stop` resolves, then stops accepting, finishes what is in flight within the grace period, runs
     /// the plugins' shutdown hooks and returns.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { listeners, site, host, grace } = self;
+        let Self { listeners, watched, observer, site, host, grace } = self;
+        // Until the end: a gateway that drains says so.
+        let mut observers = JoinSet::new();
+        for listener in watched {
+            if let Ok(addr) = listener.local_addr() {
+                tracing::info!(%addr, "metrics, livez and readyz");
+            }
+            observers.spawn(observe::serve(listener, observer.clone()));
+        }
         let graceful = GracefulShutdown::new();
         let mut accepting = JoinSet::new();
         let (connections, mut incoming) = tokio::sync::mpsc::channel::<(TcpStream, SocketAddr)>(64);
@@ -90,6 +104,7 @@ impl Gateway {
                 () = &mut stop => break,
             }
         }
+        observer.drain();
         // Dropping the accept tasks closes the listeners: nobody new gets in.
         drop(accepting);
         drop(incoming);
@@ -132,9 +147,16 @@ fn connection(
     site: Arc<Site>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
     let _ = stream.set_nodelay(true);
+    let connected = site.traffic.connected();
     let service = hyper::service::service_fn(move |request| {
+        let _ = &connected;
         let site = site.clone();
-        async move { Ok::<_, std::convert::Infallible>(site.answer(request, peer).await) }
+        async move {
+            let start = Instant::now();
+            let response = site.answer(request, peer).await;
+            site.traffic.answered(response.status(), start.elapsed());
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

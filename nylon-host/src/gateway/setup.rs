@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use super::Gateway;
 use super::files::Files;
 use super::http::{Served, Service, Site};
+use super::observe::Observer;
+use super::traffic::Traffic;
 use super::upstream::{self, Pool, Upstream};
 use crate::config::{Config, Diagnostic, Middleware, Plugin, PluginCall, ServiceKind, Severity};
 use crate::dispatch::route::Target;
@@ -47,7 +49,7 @@ fn join<T: std::fmt::Display>(all: &[T]) -> String {
 fn hint(e: &io::Error) -> &'static str {
     match e.kind() {
         io::ErrorKind::AddrInUse => {
-            " (another program listens there: stop it, or choose another `http` address)"
+            " (another program listens there: stop it, or choose another address)"
         }
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 need privileges: choose another, or grant CAP_NET_BIND_SERVICE)"
@@ -67,6 +69,7 @@ pub(super) async fn start(
         return Err(SetupError::Config(unstartable.into_iter().map(|(_, d)| d).collect()));
     }
     let listeners = config.runtime.http.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let watched = config.runtime.metrics.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let payloads = constant_payloads(&config);
     let mut missing: Vec<_> = unstartable.iter().map(|(name, _)| name.clone()).collect();
     warnings.extend(unstartable.into_iter().map(|(_, problem)| problem));
@@ -116,10 +119,12 @@ pub(super) async fn start(
     };
     let routes = config.routes.iter().map(|r| r.name.as_str().into()).collect();
     let access = config.runtime.log.access;
-    let site =
-        Site { selector: config.header_selector, router: config.router, paths, routes, access };
+    let traffic = Arc::new(Traffic::default());
+    let observer = Arc::new(Observer::new(&host, traffic.clone()));
+    let (selector, router) = (config.header_selector, config.router);
+    let site = Arc::new(Site { selector, router, paths, routes, access, traffic });
     let grace = config.runtime.grace_period;
-    Ok((Gateway { listeners, site: Arc::new(site), host, grace }, warnings))
+    Ok((Gateway { listeners, watched, observer, site, host, grace }, warnings))
 }
 
 /// Time for workers to stop when the start itself failed.

@@ -54,6 +54,8 @@ use crate::error::Failure;
 pub(crate) struct Counters {
     /// Frames taken from the worker.
     pub frames_up: AtomicU64,
+    /// Bytes of payload they had.
+    pub bytes_up: AtomicU64,
     /// Invocations begun.
     pub calls: AtomicU64,
     /// Invocations that ran out of time.
@@ -92,6 +94,19 @@ pub(crate) struct Lane {
     nudge: Notify,
     watching: AtomicBool,
     watch_nudge: Notify,
+}
+
+/// What is on its way on a lane, and waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Callers that wait for a credit.
+    pub(crate) waiting: u64,
+    /// Frames sent that the worker has not taken, or that there was no room for yet.
+    pub(crate) ring: u64,
+    /// Bytes of the down ring's arena that the worker has not given back.
+    pub(crate) arena: u64,
+    /// Bytes of bodies the worker has staged.
+    pub(crate) staged: u64,
 }
 
 /// The host's reading end, with the place where payloads go.
@@ -312,7 +327,8 @@ impl Lane {
         let Some(frame) = ring.pop_into(|frame| buffer.place(frame))? else { return Ok(None) };
         let payload = buffer.take(&frame);
         let bytes = payload.len();
-        self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
+        add(&self.counters.frames_up, 1);
+        add(&self.counters.bytes_up, bytes as u64);
         self.peer.frames.fetch_add(1, Ordering::Relaxed);
         if matches!(frame.kind, wire::KIND_PONG | wire::KIND_GOAWAY) {
             self.table().unasked(Instant::now())?;
@@ -339,6 +355,28 @@ impl Lane {
     /// Frames published down so far.
     pub(crate) fn frames_down(&self) -> u64 {
         lock(&self.writer).sent()
+    }
+
+    /// The same, and the bytes of payload they had.
+    pub(crate) fn sent_down(&self) -> (u64, u64) {
+        let writer = lock(&self.writer);
+        (writer.sent(), writer.bytes())
+    }
+
+    /// What is on its way and waits.
+    pub(crate) fn load(&self) -> Load {
+        let (sent, (backlog, _), arena) = {
+            let writer = lock(&self.writer);
+            (writer.sent(), writer.backlog(), writer.arena())
+        };
+        // What the worker says it took may be anything.
+        let untaken = sent.saturating_sub(self.waker.taken()).min(self.slots.into());
+        Load {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            ring: untaken + backlog as u64,
+            arena,
+            staged: self.staged.load(Ordering::Relaxed),
+        }
     }
 
     /// Open sessions.
@@ -402,4 +440,9 @@ fn backlog_max(credits: u32, window: u32) -> usize {
 /// Locks; a panic elsewhere does not poison what we keep consistent ourselves.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds to a counter that nobody else writes meanwhile: whoever takes frames has the lane's reading end.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }

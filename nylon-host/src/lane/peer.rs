@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::Queue;
+use crate::metrics::CallTimes;
 
 /// Why a worker is no longer to be used.
 #[derive(Clone, Debug)]
@@ -58,6 +59,8 @@ pub(crate) struct Peer {
     pub(crate) queue: Arc<Queue>,
     /// Frames taken from it, on all lanes: they share a bell, so who is woken may find that another was meant.
     pub(super) frames: AtomicU64,
+    /// How long the calls of its plugin took.
+    pub(crate) times: Arc<CallTimes>,
     fault: OnceLock<Fault>,
     faulted: Notify,
 }
@@ -71,6 +74,7 @@ impl Peer {
         minor: u16,
         features: u64,
         queue: Arc<Queue>,
+        times: Arc<CallTimes>,
     ) -> Self {
         let asks_body = entries.iter().map(|_| AtomicBool::new(false)).collect();
         let entries = entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
@@ -87,6 +91,7 @@ impl Peer {
             features,
             queue,
             frames: AtomicU64::new(0),
+            times,
             fault,
             faulted,
         }

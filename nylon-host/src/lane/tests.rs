@@ -24,7 +24,8 @@ fn pair() -> (Arc<Lane>, WorkerEnd) {
     let queue = Arc::new(Queue::new(WAITING_MAX, Duration::from_secs(1)));
     let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
     let end = HostEnd::new(&host, 0, true, bells);
-    let peer = Arc::new(Peer::new(("p".into(), 1, 1), &["entry".to_owned()], 1, 0, queue));
+    let entries = ["entry".to_owned()];
+    let peer = Arc::new(Peer::new(("p".into(), 1, 1), &entries, 1, 0, queue, Arc::default()));
     let shape = Shape { slots: SLOTS, window: WINDOW, index: 0, lanes: 1 };
     let gate = Gate::new(WaitPolicy::Cpu, Cpus { usable: 2, throttled: 0 });
     let lane = Lane::open(peer, end, host_bell.into(), shape, gate);

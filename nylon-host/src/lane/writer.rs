@@ -36,6 +36,8 @@ pub(crate) struct Writer {
     waiting: usize,
     limit: usize,
     sent: u64,
+    /// Bytes of payload in what was sent.
+    bytes: u64,
     /// Frames published for which the worker was not rung yet, and when the first of them was.
     unrung: u32,
     unrung_since: Option<Instant>,
@@ -53,6 +55,7 @@ impl Writer {
             waiting: 0,
             limit,
             sent: 0,
+            bytes: 0,
             unrung: 0,
             unrung_since: None,
             scratch: Vec::new(),
@@ -72,6 +75,7 @@ impl Writer {
             match self.down.push(frame, payload) {
                 Ok(()) => {
                     self.sent += 1;
+                    self.bytes += payload.len() as u64;
                     return Ok(self.batch(alone, waker));
                 }
                 Err(PushError::Full) => {}
@@ -133,6 +137,7 @@ impl Writer {
         while let Some((frame, payload)) = self.backlog.front() {
             match self.down.push(frame, payload) {
                 Ok(()) => {
+                    self.bytes += payload.len() as u64;
                     self.waiting -= cost(payload);
                     self.backlog.pop_front();
                     self.sent += 1;
@@ -179,6 +184,16 @@ impl Writer {
     /// Frames published so far.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Bytes of payload they had.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of the ring's arena that the worker has not given back.
+    pub(crate) fn arena(&self) -> u64 {
+        self.down.arena_in_use()
     }
 
     /// Wakes the worker if it sleeps and something was published.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nylon_protocol::check::handler_time;
 use nylon_protocol::record::{StepWriter, write_fault};
 use nylon_protocol::{Frame, Token, wire};
 use tokio::sync::OwnedMutexGuard;
@@ -160,6 +161,10 @@ pub(crate) struct Invocation {
     machine: Machine,
     /// When the step was sent, until there is an answer.
     sent: Option<Instant>,
+    /// When it had a credit: its step goes out at once.
+    begun: Instant,
+    /// How long it waited for that.
+    queued: Duration,
     /// When anything last came of it.
     last: Instant,
     /// Bytes it has staged, which count against its worker while it lives.
@@ -182,7 +187,13 @@ impl Invocation {
         session.sid = sid;
         let machine = Machine::new(phase, budget, session.staged_max, now);
         let (session, sent, stage) = (Some(session), Some(now), Stage::Begun);
-        Ok(Self { session, token, phase, machine, sent, last: now, staged: 0, stage })
+        let (queued, begun, last) = (Duration::ZERO, now, now);
+        Ok(Self { session, token, phase, machine, sent, begun, queued, last, staged: 0, stage })
+    }
+
+    /// Notes how long it waited for its credit and whatever came before.
+    pub(crate) fn queued(&mut self, queued: Duration) {
+        self.queued = queued;
     }
 
     /// Whether the session opens with this phase: its step carries the request.
@@ -259,10 +270,12 @@ impl Invocation {
             if let Some(sent) = self.sent.take() {
                 self.lane().answered(sent, now, polled);
             }
+            let status = inbound.frame.status;
             match self.machine.on_frame(inbound, || now) {
                 Action::Event(event) => return Ok(event),
                 Action::Finish(result, wants) => {
                     self.finish(wants, result.is_ok());
+                    self.record(now, Some(status));
                     return result.map(|(verdict, commit)| Event::Done(verdict, commit));
                 }
                 Action::Unknown(call) => {
@@ -394,12 +407,28 @@ impl Invocation {
             return;
         }
         let sent = stage == Stage::Running;
+        let now = if sent { Instant::now() } else { self.begun };
+        self.record(now, None);
         if sent {
             let frame = self.frame(wire::KIND_CANCEL).status(reason);
             self.lane().send(&frame, &[]);
         }
         self.lane().end(self.token, !sent);
         self.session_mut().close(true);
+    }
+
+    /// It is over: how long it took. `status` is that of its final frame, whose word for the handler's time is taken as far
+    /// as it can be true.
+    fn record(&self, now: Instant, status: Option<u32>) {
+        let whole =
+            now.saturating_duration_since(self.begun).saturating_sub(self.machine.stood(now));
+        let peer = &self.lane().peer;
+        let timed = peer.features & wire::FEATURE_HANDLER_TIME != 0;
+        let handler = match status.filter(|_| timed).map(handler_time) {
+            Some(us) if us < wire::FINAL_TIME_MAX => whole.min(Duration::from_micros(us.into())),
+            _ => whole,
+        };
+        peer.times.record(self.phase, self.queued, handler, whole - handler);
     }
 
     /// The final frame came. A session whose handler failed is over, whatever its worker thinks of it.

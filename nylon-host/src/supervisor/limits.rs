@@ -9,6 +9,7 @@ use nylon_protocol::wire;
 
 use super::cgroup::Cgroup;
 use crate::lane::Queue;
+use crate::metrics::PluginMetrics;
 use crate::session::Admission;
 
 /// Limits of one plugin. What is over one of them is refused, dropped or killed, and counted in [`LimitStatus`].
@@ -135,7 +136,7 @@ pub struct CgroupMemory {
 pub(crate) struct Bounds {
     pub(crate) admission: Admission,
     arena: u64,
-    pub(super) log_dropped: Arc<AtomicU64>,
+    metrics: Arc<PluginMetrics>,
     pub(super) memory: AtomicU64,
     pub(super) memory_kills: AtomicU64,
     pub(super) oom_kills: AtomicU64,
@@ -143,12 +144,12 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: &Limits, metrics: Arc<PluginMetrics>) -> Arc<Self> {
         let queue = Arc::new(Queue::new(limits.queue, limits.queue_wait));
         Arc::new(Self {
             admission: Admission::new(limits.concurrency, queue),
             arena: limits.arena,
-            log_dropped: Arc::default(),
+            metrics,
             memory: AtomicU64::default(),
             memory_kills: AtomicU64::default(),
             oom_kills: AtomicU64::default(),
@@ -172,7 +173,7 @@ impl Bounds {
             queue_full: queue.full(),
             queue_late: queue.late(),
             arena: self.arena,
-            log_dropped: count(&self.log_dropped),
+            log_dropped: count(&self.metrics.log_lines_dropped),
             memory: count(&self.memory),
             memory_kills: count(&self.memory_kills),
             oom_kills: count(&self.oom_kills),

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn bounds() -> Arc<Bounds> {
-        Bounds::new(&Limits::default())
+        Bounds::new(&Limits::default(), Arc::default())
     }
 
     #[tokio::test]

@@ -40,6 +40,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
+use crate::metrics::End;
 use crate::readiness;
 use handshake::{ControlSocket, Refusal};
 use output::Output;
@@ -246,6 +247,7 @@ impl Keeper {
                 Ok(worker) => {
                     // In service before anybody is told: who waits for "ready" sends at once.
                     worker.lanes.iter().for_each(|lane| self.plugin.registry.add(lane.clone()));
+                    board.metrics.worker_ready(worker.child.pid, &worker.lanes);
                     board.ready(worker.child.pid);
                     tracing::info!(plugin = %self.plugin.spec.name, worker = worker.child.pid, generation, "ready");
                     if let Some(ready) = ready.take() {
@@ -258,6 +260,7 @@ impl Keeper {
                     Some(since.elapsed())
                 }
                 Err(e) => {
+                    board.metrics.ended(End::Start);
                     board.failed(&e.to_string(), e.is_permanent());
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(Err(e));
@@ -320,10 +323,13 @@ impl Keeper {
         }
         // What it had published counts, on every lane, before the first call fails.
         lanes.iter().for_each(|lane| lane.take_last());
+        let metrics = &self.plugin.board.metrics;
+        metrics.worker_gone(pid);
         if stopped.is_some() {
             peer.report(Fault::Stopped);
             self.plugin.board.stopped();
         } else {
+            metrics.ended(End::of(peer.fault(), exit.as_ref().ok()));
             let how = exit.map_or_else(|e| e.to_string(), |e| memory.explain(e, peer.fault()));
             tracing::warn!(plugin = %self.plugin.spec.name, worker = pid, generation, %how, "worker ended");
             self.plugin.board.crashed(&how);
@@ -373,7 +379,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         let stdout = tokio::process::ChildStdout::from_std(stdout)?;
         let stderr = tokio::process::ChildStderr::from_std(stderr)?;
         let source = output::Source { plugin: name.clone(), worker: pid, generation };
-        let output = Output::of(source, output::Rate::of(&spec.limits, &plugin.bounds));
+        let output = Output::of(source, output::Rate::of(&spec.limits, &plugin.board.metrics));
         output.forward("stdout", stdout);
         output.forward("stderr", stderr);
         let ended = readiness::watch(child.ended()?, Interest::READABLE)?;
@@ -439,9 +445,11 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
         if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
     plugin.board.introduced(&ok.sdk, &ok.entries);
     let queue = plugin.bounds.admission.queue().clone();
+    let times = plugin.board.metrics.calls.clone();
     let who = (name, pid, generation);
-    let peer = Arc::new(Peer::new(who, &ok.entries, minor, ok.features, queue));
+    let peer = Arc::new(Peer::new(who, &ok.entries, minor, ok.features, queue, times));
     let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
+    let timed = ok.features & wire::FEATURE_HANDLER_TIME != 0;
     let open = |index| {
         // Each lane has descriptors of its own: an edge of a bell reaches all of them.
         let bells = WorkerBells {
@@ -449,7 +457,7 @@ async fn start(plugin: &Plugin, spawner: &Spawner, generation: u32) -> Result<Wo
             bell: Bell::from_fd(worker_bell.try_clone()?),
             rescue: Bell::from_fd(rescue_bell.try_clone()?),
         };
-        let end = HostEnd::new(&segments, index, calls, bells);
+        let end = HostEnd::new(&segments, index, calls, bells).handler_time(timed);
         let Geometry { slots, lanes, .. } = geometry;
         let shape = Shape { slots, window: hello.window, index, lanes };
         // The worker has one word for how long it spins: several lanes would have it spin on all of them.

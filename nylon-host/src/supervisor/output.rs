@@ -2,7 +2,7 @@
 //! (HARDENING rows 26, 27).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
 
-use super::limits::{Bounds, Limits};
+use super::limits::Limits;
 use super::said::Said;
 use super::tail::{LogLine, Tail};
 use crate::log::PLUGIN;
+use crate::metrics::PluginMetrics;
 use crate::printable::printable;
 
 /// Longest line kept; the rest of a longer one is cut off.
@@ -40,13 +41,13 @@ pub(super) struct Source {
 pub(super) struct Rate {
     second: u64,
     burst: u64,
-    dropped: Arc<AtomicU64>,
+    metrics: Arc<PluginMetrics>,
 }
 
 impl Rate {
-    pub(super) fn of(limits: &Limits, bounds: &Bounds) -> Self {
+    pub(super) fn of(limits: &Limits, metrics: &Arc<PluginMetrics>) -> Self {
         let (second, burst) = (limits.log_rate, limits.log_burst);
-        Self { second, burst, dropped: bounds.log_dropped.clone() }
+        Self { second, burst, metrics: metrics.clone() }
     }
 }
 
@@ -129,7 +130,7 @@ async fn lines(
             let rest = from.buffer();
             let lost = 1 + rest.iter().filter(|b| **b == b'\n').count() as u64;
             dropped += lost;
-            rate.dropped.fetch_add(lost, Ordering::Relaxed);
+            rate.metrics.log_lines_dropped.fetch_add(lost, Ordering::Relaxed);
             tail.push(stream, &line, true);
             tail.push_dropped(stream, rest);
             let all = rest.len();
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_bucket_pays_out_its_burst_and_then_its_rate() {
-        let rate = Rate { second: 64 << 10, burst: 256 << 10, dropped: Arc::default() };
+        let rate = Rate { second: 64 << 10, burst: 256 << 10, metrics: Arc::default() };
         let start = Instant::now();
         let mut bucket = Bucket::new(&rate, start);
         let pieces = (0..).take_while(|_| bucket.take(1024, start)).count();

@@ -9,6 +9,7 @@ use nylon_shm::telemetry::{Row, Telemetry};
 use super::LimitStatus;
 use super::sandbox::Confinement;
 use crate::lane::{Lane, SpinDecision};
+use crate::metrics::PluginMetrics;
 
 /// Where a plugin is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -25,6 +26,23 @@ pub enum PluginState {
     Failed = 3,
     /// Stopped with the host.
     Stopped = 4,
+}
+
+impl PluginState {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Starting, Self::Ready, Self::BackingOff, Self::Failed, Self::Stopped];
+
+    /// Its name, as in metrics: `backing_off`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::BackingOff => "backing_off",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// A snapshot of a plugin.
@@ -87,11 +105,12 @@ pub struct PluginStatus {
 pub(crate) struct Board {
     status: Mutex<PluginStatus>,
     telemetry: Option<(Arc<Telemetry>, usize)>,
+    pub(crate) metrics: Arc<PluginMetrics>,
 }
 
 impl Board {
     pub(crate) fn new(telemetry: Option<(Arc<Telemetry>, usize)>) -> Self {
-        Self { status: Mutex::default(), telemetry }
+        Self { status: Mutex::default(), telemetry, metrics: Arc::default() }
     }
 
     /// The status with the counters of the lanes in service added.

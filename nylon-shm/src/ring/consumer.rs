@@ -25,6 +25,8 @@ pub struct Consumer<M> {
     from: Side,
     /// Whether that side may send CALL though it is the worker.
     host_calls: bool,
+    /// Whether its final frames say how long the handler ran.
+    handler_time: bool,
     /// Next position to read, free-running.
     pos: u64,
     /// Where the bump rule puts the next arena payload.
@@ -45,8 +47,24 @@ impl<M: Memory> Consumer<M> {
 
     /// A consumer at `pos` and `apos`, see [`super::Producer::starting_at`].
     pub fn starting_at(ring: M, from: Side, host_calls: bool, pos: u64, apos: u64) -> Self {
-        let released = (pos, apos);
-        Self { ring, from, host_calls, pos, apos, released, epoch: 0, last_space_woken: 0 }
+        let (released, handler_time) = ((pos, apos), false);
+        Self {
+            ring,
+            from,
+            host_calls,
+            handler_time,
+            pos,
+            apos,
+            released,
+            epoch: 0,
+            last_space_woken: 0,
+        }
+    }
+
+    /// The same, where the feature `handler_time` is on or off.
+    #[must_use]
+    pub fn handler_time(self, on: bool) -> Self {
+        Self { handler_time: on, ..self }
     }
 
     /// Next position: frames taken since the ring was made.
@@ -110,7 +128,8 @@ impl<M: Memory> Consumer<M> {
         }
         let frame = self.ring.get_frame(self.index());
         let arena = self.ring.arena();
-        let context = FrameContext { arena, apos: self.apos, host_calls: self.host_calls };
+        let Self { apos, host_calls, handler_time, .. } = *self;
+        let context = FrameContext { arena, apos, host_calls, handler_time };
         check::check_frame(&frame, self.from, &context)?;
         let payload = place(&frame);
         if frame.has(wire::FLAG_INLINE) {

@@ -72,6 +72,13 @@ impl<M: Memory> Producer<M> {
         self.pos
     }
 
+    /// Bytes of arena that the consumer has not given back, by its own word as it stands now: for people.
+    pub fn arena_in_use(&self) -> u64 {
+        let head = self.ring.arena_head().load(Ordering::Relaxed);
+        check::check_arena_head(self.apos, self.arena_head, head)
+            .map_or(self.apos - self.arena_head, |head| self.apos - head)
+    }
+
     /// The ring's memory, for the words this end may read.
     pub fn memory(&self) -> &M {
         &self.ring
