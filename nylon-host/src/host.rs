@@ -1,6 +1,6 @@
 //! The host: a set of plugins, kept running, and what is asked of them as a whole.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nylon_shm::telemetry::Telemetry;
@@ -12,8 +12,8 @@ use crate::error::{StartError, StartErrors};
 use crate::lane::Registry as Lanes;
 use crate::metrics::{HostCollector, Timings};
 use crate::supervisor::{
-    Board, Bounds, CrashReport, Crashes, Plugin, PluginSpec, PluginStatus, Supervisor, WorkerDump,
-    workers,
+    Board, Bounds, CrashReport, Crashes, Plugin, PluginSpec, PluginStatus, SHOW_EVERY, Supervisor,
+    WorkerDump, workers,
 };
 
 /// Plugins in processes of their own, started and kept running. See the crate's documentation for an example.
@@ -55,17 +55,20 @@ impl Host {
         }
         let mut errors = Vec::new();
         let mut supervisor = Supervisor::new()?;
-        let telemetry = telemetry(&specs);
+        let telemetry = telemetry();
         let plugins: Vec<_> = specs
             .into_iter()
-            .enumerate()
-            .map(|(i, spec)| {
-                let board = Board::new(telemetry.clone().map(|t| (t, i)));
+            .map(|spec| {
+                let board = Board::new(telemetry.as_ref());
                 let bounds = Bounds::new(&spec.limits, board.metrics.clone());
                 let (registry, crashes) = (Lanes::default(), Crashes::default());
                 Arc::new(Plugin { spec, registry, board, bounds, crashes })
             })
             .collect();
+        if let Some(telemetry) = &telemetry {
+            let plugins = plugins.iter().map(Arc::downgrade).collect();
+            tokio::spawn(show(Arc::downgrade(telemetry), plugins));
+        }
         for (i, plugin) in plugins.iter().enumerate() {
             if let Err(e) = supervisor.keep(plugin).await {
                 errors.push((i, e));
@@ -150,15 +153,28 @@ impl Host {
 const HOOKS_MIN: Duration = Duration::from_secs(1);
 
 /// The telemetry segment; a host runs without one where none can be made.
-fn telemetry(specs: &[PluginSpec]) -> Option<Arc<Telemetry>> {
-    let names: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    match Telemetry::create(&names, u64::try_from(now).unwrap_or(u64::MAX)) {
+fn telemetry() -> Option<Arc<Telemetry>> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match Telemetry::create(millis(now), millis(SHOW_EVERY), env!("CARGO_PKG_VERSION")) {
         Ok(telemetry) => Some(Arc::new(telemetry)),
         Err(e) => {
             tracing::warn!(error = %e, "no telemetry segment");
             None
         }
+    }
+}
+
+/// Stores the plugins' rows and that the host is alive, until it is dropped.
+async fn show(telemetry: Weak<Telemetry>, plugins: Vec<Weak<Plugin>>) {
+    let mut every = tokio::time::interval(SHOW_EVERY);
+    loop {
+        every.tick().await;
+        let Some(telemetry) = telemetry.upgrade() else { return };
+        for plugin in plugins.iter().filter_map(Weak::upgrade) {
+            plugin.board.show(&plugin.spec, &plugin.registry.all());
+        }
+        telemetry.beat();
     }
 }
 

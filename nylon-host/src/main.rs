@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod check;
 mod notify;
+mod top;
 
 fn main() -> ExitCode {
     if let Err(e) = nylon_host::harden() {
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Top(args) => top::run(&args),
     }
 }
 

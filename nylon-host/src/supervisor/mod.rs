@@ -20,9 +20,11 @@ mod restart;
 mod said;
 mod sandbox;
 mod seccomp;
+mod shown;
 mod spawn;
 mod status;
 mod tail;
+mod usage;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -45,6 +47,7 @@ use crate::readiness;
 use handshake::{ControlSocket, Refusal};
 use output::Output;
 use restart::Backoff;
+use shown::Shown;
 use spawn::{Child, Process, Spawner};
 
 pub use dump::WorkerDump;
@@ -148,8 +151,8 @@ impl PluginSpec {
 
 /// Most lanes of one worker.
 pub(crate) const LANES_MAX: u32 = 8;
-/// How often the counters of a worker go into the telemetry segment.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
+/// How often the counters of plugins and workers go into the telemetry segment.
+pub(crate) const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// What Hello says of the time a worker may spin under policy `latency`, ns. It only makes the worker sleep on a futex:
 /// whether and how long it spins is the gate's to say, in H.
 const SPIN_NS: u32 = 20_000;
@@ -189,6 +192,7 @@ impl Supervisor {
                 plugin: plugin.clone(),
                 spawner: self.spawner.clone(),
                 stop: self.stop.subscribe(),
+                shown: plugin.board.worker(),
             };
             self.keepers.spawn(keeper.run(ready));
             started.push(outcome);
@@ -213,6 +217,8 @@ struct Keeper {
     plugin: Arc<Plugin>,
     spawner: Spawner,
     stop: watch::Receiver<Option<Duration>>,
+    /// What others see of it.
+    shown: Shown,
 }
 
 /// A worker that is ready.
@@ -239,6 +245,7 @@ impl Keeper {
             let plugin = self.plugin.clone();
             let board = &plugin.board;
             let generation = board.starting();
+            self.shown.starting(generation);
             let started = tokio::select! {
                 started = start(&self.plugin, &self.spawner, generation) => started,
                 _ = self.stop.changed() => return board.stopped(),
@@ -249,6 +256,7 @@ impl Keeper {
                     worker.lanes.iter().for_each(|lane| self.plugin.registry.add(lane.clone()));
                     board.metrics.worker_ready(worker.child.pid, &worker.lanes);
                     board.ready(worker.child.pid);
+                    self.shown.ready(worker.child.pid);
                     tracing::info!(plugin = %self.plugin.spec.name, worker = worker.child.pid, generation, "ready");
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(Ok(()));
@@ -261,7 +269,8 @@ impl Keeper {
                 }
                 Err(e) => {
                     board.metrics.ended(End::Start);
-                    board.failed(&e.to_string(), e.is_permanent());
+                    let state = board.failed(&e.to_string(), e.is_permanent());
+                    self.shown.ended(state, &e.to_string());
                     if let Some(ready) = ready.take() {
                         let _ = ready.send(Err(e));
                         return;
@@ -296,7 +305,7 @@ impl Keeper {
                 }
                 over = memory.over() => peer.report(Fault::Memory(over.to_string())),
                 _ = self.stop.changed() => break *self.stop.borrow(),
-                _ = shown.tick() => self.plugin.board.show(&lanes),
+                _ = shown.tick() => self.shown.show(&lanes),
                 () = lanes[0].recount() => {
                     let cpus = cpus::Limits::read().count(pid, threads);
                     lanes.iter().for_each(|lane| lane.cpus(Instant::now(), cpus));
@@ -333,6 +342,7 @@ impl Keeper {
             let how = exit.map_or_else(|e| e.to_string(), |e| memory.explain(e, peer.fault()));
             tracing::warn!(plugin = %self.plugin.spec.name, worker = pid, generation, %how, "worker ended");
             self.plugin.board.crashed(&how);
+            self.shown.ended(PluginState::BackingOff, &how);
             peer.report(Fault::Died(how));
         }
         lanes.iter().for_each(|lane| lane.die());
