@@ -4,6 +4,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use crate::bench::BenchArgs;
+
 /// Exit code when the configuration or the command line is refused.
 pub const EXIT_CONFIG: u8 = 2;
 
@@ -34,6 +36,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Watch the plugins of a running gateway, or print how they fare.
     Top(TopArgs),
+    /// Send requests by a fixed schedule, and say how long they took.
+    Bench(BenchArgs),
 }
 
 /// Arguments of `nylon run`.

@@ -39,6 +39,7 @@
 //! supervisor stands beside it. In front of an axum, tonic or hyper service use the tower layer.
 #![deny(unsafe_code)]
 
+pub mod bench;
 mod body;
 mod bytesize;
 pub mod cli;

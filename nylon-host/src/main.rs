@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Check(args) => check::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Bench(args) => nylon_host::bench::run(&args),
     }
 }
 

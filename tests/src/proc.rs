@@ -32,6 +32,13 @@ pub fn alive(pid: u32) -> bool {
     state(pid).is_some_and(|s| s != 'Z')
 }
 
+/// Whether SIGSTOP has reached every thread of the process.
+pub fn stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let states = tasks.map(|task| fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+    states.into_iter().all(|stat| stat.rsplit_once(')').is_none_or(|(_, s)| s.starts_with(" T")))
+}
+
 /// Sends `signal`; a process that is gone is no error.
 pub fn kill(pid: u32, signal: Signal) {
     let _ = signal::kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal);
@@ -45,6 +52,21 @@ pub fn peak_rss(pid: u32) -> u64 {
 /// Resident memory in bytes, 0 if the process is gone.
 pub fn rss(pid: u32) -> u64 {
     status(pid, "VmRSS:")
+}
+
+/// Resident memory of its own in bytes, without what it shares with others; 0 if the process is gone.
+pub fn own_rss(pid: u32) -> u64 {
+    status(pid, "RssAnon:")
+}
+
+/// Time on a CPU, its threads together; of threads that are gone, nothing.
+pub fn cpu(pid: u32) -> std::time::Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let on_cpu = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    std::time::Duration::from_nanos(on_cpu.sum())
 }
 
 /// Names in /dev/shm.

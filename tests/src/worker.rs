@@ -272,9 +272,9 @@ impl Worker {
         self.bell.ring().expect("the host bell");
     }
 
-    /// The host bell.
-    pub fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    /// The host's bell, for another thread.
+    pub fn bell(&self) -> io::Result<Bell> {
+        self.bell.try_clone()
     }
 
     /// Answers 200 with `body`.
