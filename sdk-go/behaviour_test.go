@@ -371,12 +371,17 @@ func TestSlog(t *testing.T) {
 	logger := slog.New(sdk.NewLogHandler(slog.NewTextHandler(&out, nil)))
 	h := nylontest.New(t, filter(func(ctx *sdk.PhaseRequestFilter) {
 		logger.With("k", "v").InfoContext(ctx.Context(), "checked")
+		logger.WithGroup("g").InfoContext(ctx.Context(), "grouped", "n", 1)
 		ctx.Next()
 	}))
-	h.Request("filter", request{ID: "req-7"})
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	h.Request("filter", request{ID: "req-7", Headers: http.Header{"Traceparent": {trace}}})
 	logger.Info("outside")
 	lines := strings.Split(out.String(), "\n")
-	if !strings.Contains(lines[0], "plugin=TestSlog entry=filter request_id=req-7") || strings.Contains(lines[1], "request_id") {
+	if !strings.Contains(lines[0], "plugin=TestSlog entry=filter request_id=req-7") || strings.Contains(lines[2], "request_id") {
+		t.Fatal(out.String())
+	}
+	if !strings.Contains(lines[1], " request_id=req-7 trace_id=4bf92f3577b34da6a3ce929d0e0e4736 g.n=1") {
 		t.Fatal(out.String())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,12 @@ type control struct {
 	conn syscall.RawConn
 	buf  []byte
 }
+
+// underGateway says whether a gateway started this program: descriptor 3 is its control socket.
+var underGateway = sync.OnceValue(func() bool {
+	kind, err := unix.GetsockoptInt(int(wire.FdControl), unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_SEQPACKET
+})
 
 // openControl takes the inherited socket, if it is one.
 func openControl() (*control, error) {

@@ -2,4 +2,6 @@
 
 package sdk
 
+func underGateway() bool { return false }
+
 func serve(options) int { return usage("and the gateway runs on Linux only") }

@@ -4,11 +4,16 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use crate::bench::BenchArgs;
+
 /// Exit code when the configuration or the command line is refused.
 pub const EXIT_CONFIG: u8 = 2;
 
 /// Exit code when something fails at run time.
 pub const EXIT_RUNTIME: u8 = 1;
+
+/// Exit code of `nylon top` when the host is gone.
+pub const EXIT_GONE: u8 = 3;
 
 /// A protocol version: major, then minor.
 pub type ProtocolVersion = (u16, u16);
@@ -29,6 +34,10 @@ pub enum Command {
     Run(RunArgs),
     /// Check the configuration: start each plugin, list its entries and stop it.
     Check(CheckArgs),
+    /// Watch the plugins of a running gateway, or print how they fare.
+    Top(TopArgs),
+    /// Send requests by a fixed schedule, and say how long they took.
+    Bench(BenchArgs),
 }
 
 /// Arguments of `nylon run`.
@@ -60,6 +69,22 @@ pub struct CheckArgs {
 
     /// Print problems and entries as JSON.
     #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `nylon top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// The gateway with this process id; by default the only one there is.
+    #[arg(long, value_name = "N")]
+    pub pid: Option<u32>,
+
+    /// Print all rows once instead of showing a screen.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Print them as JSON.
+    #[arg(long, requires = "once")]
     pub json: bool,
 }
 
@@ -111,6 +136,14 @@ mod tests {
         let line = "nylon check -c a.yaml --static --lenient --json";
         let Command::Check(args) = parse(line).unwrap().command else { panic!() };
         assert!(args.static_only && args.lenient && args.json);
+    }
+
+    #[test]
+    fn top_prints_json_once() {
+        let line = "nylon top --pid 7 --once --json";
+        let Command::Top(args) = parse(line).unwrap().command else { panic!() };
+        assert!(args.pid == Some(7) && args.once && args.json);
+        assert!(parse("nylon top --json").is_err());
     }
 
     #[test]

@@ -34,12 +34,12 @@ pub enum StartError {
         /// What is wrong with its specification.
         why: &'static str,
     },
-    /// It cannot be started now.
+    /// It is not run: the program is not the one that was named by its hash, or its sandbox cannot be had.
     #[error("plugin `{plugin}`: {why}")]
     Refused {
         /// Name of the plugin.
         plugin: String,
-        /// Why not.
+        /// What is wrong, and what to do.
         why: String,
     },
     /// The host itself lacks something: descriptors, memory, a runtime.
@@ -55,7 +55,10 @@ pub enum StartError {
 impl StartError {
     /// Whether starting the same program again can help.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Handshake { permanent: true, .. } | Self::Spec { .. })
+        matches!(
+            self,
+            Self::Handshake { permanent: true, .. } | Self::Spec { .. } | Self::Refused { .. }
+        )
     }
 }
 
@@ -133,6 +136,14 @@ pub enum Failure {
     /// All workers have as much to do as they may: 503.
     #[error("all workers are busy")]
     Busy,
+    /// As many requests wait for the plugin as may, [`crate::Limits::queue`]: 503.
+    #[error("too many requests at a time: {0} wait for the plugin already (limits.queue)")]
+    QueueFull(u32),
+    /// The request waited so long for its turn in the plugin, [`crate::Limits::queue_wait`], and did not get it: 503.
+    #[error(
+        "too many requests at a time: waited {0:?} in vain for a turn in the plugin (limits.queue_wait)"
+    )]
+    QueueWait(std::time::Duration),
     /// The handler was not done in time: 504.
     #[error("no answer in time")]
     Late,
@@ -167,7 +178,9 @@ impl Failure {
     pub fn status(&self) -> http::StatusCode {
         use http::StatusCode as S;
         match self {
-            Self::NotReady | Self::Busy => S::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::Busy | Self::QueueFull(_) | Self::QueueWait(_) => {
+                S::SERVICE_UNAVAILABLE
+            }
             Self::Late => S::GATEWAY_TIMEOUT,
             Self::Crashed(_) | Self::Panicked(_) | Self::Refused(_) => S::BAD_GATEWAY,
             Self::UnknownEntry(_) | Self::UnknownMethod(_) | Self::NoAnswer(_) => {
@@ -178,10 +191,54 @@ impl Failure {
         }
     }
 
+    /// Every word [`Self::reason`] may answer, for tables and labels made beforehand.
+    pub const REASONS: [&str; 13] = [
+        "not_ready",
+        "busy",
+        "queue_full",
+        "queue_wait",
+        "timeout",
+        "crashed",
+        "panicked",
+        "unknown_entry",
+        "unknown_method",
+        "refused",
+        "body_too_large",
+        "no_answer",
+        "client_gone",
+    ];
+
+    /// It in one word of [`Self::REASONS`]: the same in response headers, logs and metrics, and free of what a plugin
+    /// or a client said.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::Busy => "busy",
+            Self::QueueFull(_) => "queue_full",
+            Self::QueueWait(_) => "queue_wait",
+            Self::Late => "timeout",
+            Self::Crashed(_) => "crashed",
+            Self::Panicked(_) => "panicked",
+            Self::UnknownEntry(_) => "unknown_entry",
+            Self::UnknownMethod(_) => "unknown_method",
+            Self::Refused(_) => "refused",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::NoAnswer(_) => "no_answer",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// Whether it is the plugin's doing: policies, headers and counters of failed plugins pass the others by.
+    pub(crate) fn is_of_plugin(&self) -> bool {
+        !matches!(self, Self::ClientGone | Self::BodyTooLarge(_))
+    }
+
     /// The code in the error body a client sees (CONTRACT 3).
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotReady | Self::Busy => "PLUGIN_UNAVAILABLE",
+            Self::NotReady | Self::Busy | Self::QueueFull(_) | Self::QueueWait(_) => {
+                "PLUGIN_UNAVAILABLE"
+            }
             Self::Late => "PLUGIN_TIMEOUT",
             Self::Crashed(_) => "PLUGIN_CRASHED",
             Self::Panicked(_) => "PLUGIN_PANICKED",
@@ -191,5 +248,31 @@ impl Failure {
             Self::BodyTooLarge(_) => "PAYLOAD_TOO_LARGE",
             Self::ClientGone => "BAD_REQUEST",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+
+    #[test]
+    fn the_words_for_failures_are_a_closed_list() {
+        let text = String::new;
+        let all = [
+            Failure::NotReady,
+            Failure::Busy,
+            Failure::QueueFull(1),
+            Failure::QueueWait(std::time::Duration::ZERO),
+            Failure::Late,
+            Failure::Crashed(text()),
+            Failure::Panicked(text()),
+            Failure::UnknownEntry(text()),
+            Failure::UnknownMethod(1),
+            Failure::Refused(text()),
+            Failure::BodyTooLarge(1),
+            Failure::NoAnswer(text()),
+            Failure::ClientGone,
+        ];
+        assert_eq!(all.map(|failure| failure.reason()), Failure::REASONS);
     }
 }

@@ -1,17 +1,20 @@
 //! The host: a set of plugins, kept running, and what is asked of them as a whole.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use nylon_shm::telemetry::Telemetry;
+use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{ControlError, StartError, StartErrors};
+use crate::metrics::{HostCollector, Timings};
 use crate::supervisor::{
-    Answer, Binding, Board, Order, Plugin, PluginSpec, PluginStatus, Supervisor,
+    Answer, Binding, Board, CrashReport, Order, Plugin, PluginSpec, PluginStatus, SHOW_EVERY,
+    Supervisor, WorkerDump, workers,
 };
 
 /// Plugins in processes of their own, started and kept running. See the crate's documentation for an example.
@@ -19,11 +22,26 @@ use crate::supervisor::{
 /// Dropping a host kills its workers; [`Host::stop`] lets them run their shutdown hooks first.
 #[derive(Debug)]
 pub struct Host {
-    /// In the order they were given.
-    plugins: RwLock<Vec<Arc<Plugin>>>,
+    plugins: Roster,
     supervisor: Mutex<Supervisor>,
     telemetry: Option<Arc<Telemetry>>,
     tasks: TaskTracker,
+}
+
+/// The plugins of a host, in the order they were given: a reload changes them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Roster(Arc<RwLock<Vec<Arc<Plugin>>>>);
+
+impl Roster {
+    /// Those there are now.
+    pub(crate) fn all(&self) -> Vec<Arc<Plugin>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, plugins: Vec<Arc<Plugin>>) -> Vec<Arc<Plugin>> {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *all, plugins)
+    }
 }
 
 /// Plugins as they are to be: those that changed, and new ones, are ready beside what serves. Dropped, all is as it was.
@@ -79,9 +97,12 @@ impl Host {
     pub async fn start_lenient(
         specs: Vec<PluginSpec>,
     ) -> Result<(Self, Vec<(usize, StartError)>), StartErrors> {
-        let telemetry = telemetry(&specs);
+        let telemetry = telemetry();
         let supervisor = Mutex::new(Supervisor::new()?);
-        let (plugins, tasks) = (RwLock::default(), TaskTracker::new());
+        let (plugins, tasks) = (Roster::default(), TaskTracker::new());
+        if let Some(telemetry) = &telemetry {
+            tokio::spawn(show(Arc::downgrade(telemetry), Arc::downgrade(&plugins.0)));
+        }
         let host = Self { plugins, supervisor, telemetry, tasks };
         let (prepared, errors) = host.prepare(specs).await?;
         prepared.commit();
@@ -101,8 +122,8 @@ impl Host {
             return Err(refused.into());
         }
         let mut prepared = Prepared { host: self, planned: Vec::new(), committed: false };
-        for (index, spec) in specs.into_iter().enumerate() {
-            let planned = self.plan(index, spec).await;
+        for spec in specs {
+            let planned = self.plan(spec).await;
             prepared.planned.push(planned);
         }
         let outcomes = join_all(prepared.planned.iter().map(Planned::bring_up)).await;
@@ -116,7 +137,7 @@ impl Host {
         Ok((prepared, errors))
     }
 
-    async fn plan(&self, index: usize, spec: PluginSpec) -> Planned {
+    async fn plan(&self, spec: PluginSpec) -> Planned {
         if let Some(plugin) = self.plugin(&spec.name) {
             return match plugin.binding() {
                 Some(binding) if binding.spec.is_same(&spec) => {
@@ -128,7 +149,7 @@ impl Host {
                 }
             };
         }
-        let board = Board::new(self.telemetry.clone().map(|t| (t, index)));
+        let board = Board::new(self.telemetry.as_ref());
         let plugin = self.supervisor.lock().await.keep(&spec.name, board);
         let part = if spec.required { Part::New } else { Part::Optional };
         let binding = plugin.new_binding(spec);
@@ -137,29 +158,64 @@ impl Host {
 
     /// The plugin of this name.
     pub(crate) fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
-        self.read(|plugins| plugins.iter().find(|p| &*p.name == name).cloned())
+        self.plugins.all().into_iter().find(|p| &*p.name == name)
     }
 
     /// All plugins and what chains are bound to.
     pub(crate) fn bound(&self) -> Vec<(Arc<Plugin>, Arc<Binding>)> {
-        let bound = |plugin: &Arc<Plugin>| Some((plugin.clone(), plugin.binding()?));
-        self.read(|plugins| plugins.iter().filter_map(bound).collect())
+        let bound = |plugin: Arc<Plugin>| {
+            let binding = plugin.binding()?;
+            Some((plugin, binding))
+        };
+        self.plugins.all().into_iter().filter_map(bound).collect()
     }
 
-    fn read<T>(&self, ask: impl FnOnce(&[Arc<Plugin>]) -> T) -> T {
-        ask(&self.plugins.read().unwrap_or_else(PoisonError::into_inner))
+    /// The plugins, as they come and go.
+    pub(crate) fn roster(&self) -> Roster {
+        self.plugins.clone()
     }
 
     /// How the plugin of this name fares.
     pub fn status(&self, name: &str) -> Option<PluginStatus> {
         let plugin = self.plugin(name)?;
-        let lanes = plugin.binding().map(|binding| binding.registry.all()).unwrap_or_default();
-        Some(plugin.board.snapshot(&lanes))
+        let limits = plugin.binding().map(|binding| binding.bounds.status()).unwrap_or_default();
+        Some(PluginStatus { limits, ..plugin.board.snapshot(&plugin.lanes()) })
+    }
+
+    /// Reports of the last 16 workers of this plugin that ended without being asked to, oldest first. A report is there
+    /// some milliseconds after the end; half a second later at most, when a child of the worker keeps its output open.
+    pub fn crash_reports(&self, name: &str) -> Vec<Arc<CrashReport>> {
+        self.plugin(name).map(|plugin| plugin.crashes.all()).unwrap_or_default()
+    }
+
+    /// The rings and sessions of the workers of this plugin that are in service, as they stand.
+    pub fn dump(&self, name: &str) -> Vec<WorkerDump> {
+        self.plugin(name).map(|plugin| workers(&plugin.lanes())).unwrap_or_default()
+    }
+
+    /// How long the calls of the plugin of this name took so far.
+    pub fn timings(&self, name: &str) -> Option<Timings> {
+        self.plugin(name).map(|plugin| plugin.board.metrics.calls.timings())
+    }
+
+    /// Has `registry` tell of the host's plugins at each scrape; docs/operations.md explains every metric.
+    ///
+    /// ```
+    /// # async fn metrics(host: &nylon_host::Host) -> Result<String, std::fmt::Error> {
+    /// let mut registry = prometheus_client::registry::Registry::default();
+    /// host.register_metrics(&mut registry);
+    /// let mut text = String::new();
+    /// prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    /// # Ok(text)
+    /// # }
+    /// ```
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(HostCollector { plugins: self.plugins.clone() }));
     }
 
     /// Names of the plugins, in the order they were given.
     pub fn plugins(&self) -> Vec<String> {
-        self.read(|plugins| plugins.iter().map(|p| p.name.to_string()).collect())
+        self.plugins.all().iter().map(|p| p.name.to_string()).collect()
     }
 
     /// Starts the workers of `plugin` anew: beside those that serve, which are drained once the new ones are ready. One
@@ -238,8 +294,7 @@ impl Host {
         self.tasks.close();
         let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
         let left = end.saturating_duration_since(Instant::now()).max(HOOKS_MIN);
-        let plugins = self.read(<[_]>::to_vec);
-        plugins.iter().for_each(|plugin| plugin.order(Order::Stop(Some(left))));
+        self.plugins.all().iter().for_each(|plugin| plugin.order(Order::Stop(Some(left))));
         self.supervisor.lock().await.stopped().await;
     }
 }
@@ -288,9 +343,7 @@ impl Prepared<'_> {
             }
         }
         let all: Vec<_> = self.planned.iter().map(|p| p.plugin.clone()).collect();
-        let mut plugins = self.host.plugins.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *plugins, all.clone());
-        drop(plugins);
+        let old = self.host.plugins.replace(all.clone());
         for plugin in old.iter().filter(|old| !all.iter().any(|p| Arc::ptr_eq(p, old))) {
             plugin.order(Order::Stop(None));
             plugin.bind(None);
@@ -317,15 +370,30 @@ impl Drop for Prepared<'_> {
 const HOOKS_MIN: Duration = Duration::from_secs(1);
 
 /// The telemetry segment; a host runs without one where none can be made.
-fn telemetry(specs: &[PluginSpec]) -> Option<Arc<Telemetry>> {
-    let names: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    match Telemetry::create(&names, u64::try_from(now).unwrap_or(u64::MAX)) {
+fn telemetry() -> Option<Arc<Telemetry>> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match Telemetry::create(millis(now), millis(SHOW_EVERY), env!("CARGO_PKG_VERSION")) {
         Ok(telemetry) => Some(Arc::new(telemetry)),
         Err(e) => {
             tracing::warn!(error = %e, "no telemetry segment");
             None
         }
+    }
+}
+
+/// Stores the plugins' rows and that the host is alive, until it is dropped.
+async fn show(telemetry: Weak<Telemetry>, plugins: Weak<RwLock<Vec<Arc<Plugin>>>>) {
+    let mut every = tokio::time::interval(SHOW_EVERY);
+    loop {
+        every.tick().await;
+        let (Some(telemetry), Some(plugins)) = (telemetry.upgrade(), plugins.upgrade()) else {
+            return;
+        };
+        for plugin in Roster(plugins).all() {
+            plugin.board.show(&plugin.name, &plugin.lanes());
+        }
+        telemetry.beat();
     }
 }
 

@@ -39,24 +39,30 @@
 //! supervisor stands beside it. In front of an axum, tonic or hyper service use the tower layer.
 #![deny(unsafe_code)]
 
+pub mod bench;
 mod body;
+mod bytesize;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
 mod error;
 pub mod gateway;
 mod host;
+pub mod inspect;
 mod lane;
 pub mod layer;
+pub mod log;
+pub mod metrics;
 mod printable;
 mod readiness;
+mod request_id;
 mod rope;
 mod session;
 mod supervisor;
 pub mod template;
 
 pub use body::{Body, BodyError};
-pub use config::{OnFailure, PhasePolicies, Policy};
+pub use config::{OnFailure, PhasePolicies, Policy, Tracing};
 pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
 pub use error::{ControlError, Failure, StartError, StartErrors};
 pub use host::Host;
@@ -66,6 +72,8 @@ pub use supervisor::{
     Backoff, Breaker, DrainStreams, PluginSpec, PluginState, PluginStatus, Restart, Supervision,
     WorkerState, WorkerStatus,
 };
+pub use supervisor::{CgroupMemory, LimitStatus, Limits};
+pub use supervisor::{Confinement, NotSha256, Sandbox, SandboxLevel, SandboxPart, Sha256, harden};
 
 /// Oldest and newest version of the wire this host speaks: (major, minor) each.
 pub const PROTOCOL: ((u16, u16), (u16, u16)) = (

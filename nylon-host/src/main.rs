@@ -12,9 +12,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 mod check;
-mod log;
+mod notify;
+mod top;
 
 fn main() -> ExitCode {
+    if let Err(e) = nylon_host::harden() {
+        return fail(&e);
+    }
     let (oldest, newest) = nylon_host::PROTOCOL;
     let cli = match Cli::parse_line(std::env::args_os(), oldest, newest) {
         Ok(cli) => cli,
@@ -23,16 +27,18 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Bench(args) => nylon_host::bench::run(&args),
     }
 }
 
 fn run(args: &RunArgs) -> ExitCode {
-    log::to_stderr();
     let Loaded { config, warnings } = match config::load(&args.config, mode(args.lenient)) {
         Ok(loaded) => loaded,
         Err(refused) => return refuse(&refused),
     };
-    warnings.iter().for_each(|w| eprintln!("{w}"));
+    let log = nylon_host::log::start(&config.runtime.log);
+    warnings.iter().for_each(|w| log.warn(w));
     let runtime = match runtime(config.runtime.threads) {
         Ok(runtime) => runtime,
         Err(e) => return fail(&e),
@@ -43,16 +49,19 @@ fn run(args: &RunArgs) -> ExitCode {
             Err(e) => return fail(&e),
         };
         tokio::pin!(stop);
+        notify::watchdog();
+        notify::status("starting plugins");
         let started = tokio::select! {
             started = Gateway::start(config, args.lenient) => started,
             () = &mut stop => return ExitCode::SUCCESS,
         };
         match started {
             Ok((gateway, warnings)) => {
-                warnings.iter().for_each(|w| eprintln!("{w}"));
+                warnings.iter().for_each(|w| log.warn(w));
                 for addr in gateway.addresses() {
                     tracing::info!(%addr, pid = std::process::id(), "listening");
                 }
+                notify::ready(SERVING);
                 let reloads = reloads(args.clone(), gateway.control(), hang_ups);
                 tokio::select! {
                     () = gateway.serve(stop) => {}
@@ -70,6 +79,9 @@ fn run(args: &RunArgs) -> ExitCode {
     })
 }
 
+/// What a service manager shows of a gateway that serves.
+const SERVING: &str = "serving";
+
 fn mode(lenient: bool) -> Mode {
     if lenient { Mode::Lenient } else { Mode::Strict }
 }
@@ -80,6 +92,7 @@ async fn reloads(args: RunArgs, control: Control, mut hang_ups: UnboundedReceive
         // Those that came meanwhile want the same.
         while hang_ups.try_recv().is_ok() {}
         tracing::info!(config = %args.config.display(), "reloading");
+        notify::reloading();
         match reload(&args, &control).await {
             Ok(()) => tracing::info!("reloaded"),
             Err(why) => {
@@ -87,6 +100,7 @@ async fn reloads(args: RunArgs, control: Control, mut hang_ups: UnboundedReceive
                 tracing::error!("not reloaded: what served goes on");
             }
         }
+        notify::ready(SERVING);
     }
     std::future::pending().await
 }
@@ -134,6 +148,7 @@ impl Signals {
                 match tx.take() {
                     Some(tx) => {
                         tracing::info!("stopping");
+                        notify::stopping();
                         let _ = tx.send(());
                     }
                     None => std::process::exit(EXIT_RUNTIME.into()),

@@ -58,6 +58,12 @@ impl HostEnd {
             up: Consumer::new(up, Side::Worker, host_calls),
         }
     }
+
+    /// The same, where the feature `handler_time` is on or off.
+    #[must_use]
+    pub fn handler_time(self, on: bool) -> Self {
+        Self { up: self.up.handler_time(on), ..self }
+    }
 }
 
 /// The eventfds of a worker and the doorbell it chose.

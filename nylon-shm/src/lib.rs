@@ -49,6 +49,6 @@ pub mod telemetry;
 pub use doorbell::{Bell, Doorbell};
 #[cfg(not(loom))]
 pub use lane::{HostEnd, WorkerBells, WorkerEnd, WorkerWaker};
-pub use ring::{Armed, Consumer, Memory, Producer, PushError};
+pub use ring::{Armed, Consumer, Gauge, History, Memory, Past, Producer, PushError};
 #[cfg(not(loom))]
 pub use segment::{MappedRing, SegmentError, SegmentFds, Segments};

@@ -26,6 +26,8 @@ pub struct FrameContext {
     pub apos: u64,
     /// Whether the feature `host_calls` is on.
     pub host_calls: bool,
+    /// Whether the feature `handler_time` is on.
+    pub handler_time: bool,
 }
 
 /// Checks everything about a frame that the frame alone can tell (SPEC.md 3.2 to 3.6, 5.4 to 5.8, 6, 7), `from`
@@ -44,7 +46,7 @@ pub fn check_frame(frame: &Frame, from: Side, ctx: &FrameContext) -> Result<(), 
         return Err(Violation::Method(frame.method));
     }
     match from {
-        Side::Worker => check_from_worker(frame),
+        Side::Worker => check_from_worker(frame, ctx.handler_time),
         Side::Host => check_from_host(frame),
     }
 }
@@ -156,6 +158,12 @@ pub fn check_token(frame: &Frame, issued: Option<Issued>) -> Result<Verdict, Vio
         return Err(Violation::Phase(frame.phase));
     }
     Ok(Verdict::Current)
+}
+
+/// How long a handler ran, in microseconds, by the `status` of its final frame (SPEC.md 5.4); the largest value stands
+/// for all above it. Only a worker's claim.
+pub fn handler_time(status: u32) -> u32 {
+    status >> wire::FINAL_TIME_SHIFT
 }
 
 /// Whether frames of `kind` carry the token of an invocation (SPEC.md 5.1).
@@ -282,7 +290,7 @@ fn check_payload(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
     Ok(())
 }
 
-fn check_from_worker(frame: &Frame) -> Result<(), Violation> {
+fn check_from_worker(frame: &Frame, handler_time: bool) -> Result<(), Violation> {
     match frame.kind {
         wire::KIND_CALL => call_number(frame),
         wire::KIND_REPLY => {
@@ -290,7 +298,9 @@ fn check_from_worker(frame: &Frame) -> Result<(), Violation> {
                 [wire::METHOD_NEXT, wire::METHOD_END, wire::METHOD_SET_RESPONSE_STREAM_END];
             one_of(frame.method, &finals)?;
             let phases = 0b11_1110; // 1..=5
-            if frame.status & !phases != 0 { Err(Violation::Status(frame.status)) } else { Ok(()) }
+            let time = if handler_time { u32::MAX << wire::FINAL_TIME_SHIFT } else { 0 };
+            let known = frame.status & !(phases | time) == 0;
+            if known { Ok(()) } else { Err(Violation::Status(frame.status)) }
         }
         wire::KIND_ERROR => error_len(frame),
         wire::KIND_DATA => {

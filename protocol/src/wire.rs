@@ -146,6 +146,22 @@ pub const KIND_DATA: u8 = 8;
 pub const KIND_WINDOW: u8 = 9;
 /// host: the session is over on both sides; no answer
 pub const KIND_CLOSE: u8 = 10;
+/// The key of a `KIND_*`, for people; `None` when there is none.
+pub fn kind_name(value: u8) -> Option<&'static str> {
+    Some(match value {
+        KIND_CALL => "call",
+        KIND_REPLY => "reply",
+        KIND_ERROR => "error",
+        KIND_CANCEL => "cancel",
+        KIND_PING => "ping",
+        KIND_PONG => "pong",
+        KIND_GOAWAY => "goaway",
+        KIND_DATA => "data",
+        KIND_WINDOW => "window",
+        KIND_CLOSE => "close",
+        _ => return None,
+    })
+}
 
 // Frame flags (SPEC.md 3.3).
 /// the payload sits in the slot; arena_pos is 0
@@ -160,6 +176,18 @@ pub const FLAG_OPEN: u16 = 8;
 pub const FLAG_KEEP: u16 = 16;
 /// all bits a minor of this major may set
 pub const FLAG_KNOWN: u16 = 31;
+/// The key of a `FLAG_*`, for people; `None` when there is none.
+pub fn flag_name(value: u16) -> Option<&'static str> {
+    Some(match value {
+        FLAG_INLINE => "inline",
+        FLAG_MORE => "more",
+        FLAG_ONEWAY => "oneway",
+        FLAG_OPEN => "open",
+        FLAG_KEEP => "keep",
+        FLAG_KNOWN => "known",
+        _ => return None,
+    })
+}
 
 // Phases of a request (SPEC.md 5.1).
 /// method traffic
@@ -174,6 +202,18 @@ pub const PHASE_RESPONSE_BODY_FILTER: u8 = 3;
 pub const PHASE_LOGGING: u8 = 4;
 /// once per request body piece on its way up (since 1.1)
 pub const PHASE_REQUEST_BODY_FILTER: u8 = 5;
+/// The key of a `PHASE_*`, for people; `None` when there is none.
+pub fn phase_name(value: u8) -> Option<&'static str> {
+    Some(match value {
+        PHASE_NONE => "none",
+        PHASE_REQUEST_FILTER => "request_filter",
+        PHASE_RESPONSE_FILTER => "response_filter",
+        PHASE_RESPONSE_BODY_FILTER => "response_body_filter",
+        PHASE_LOGGING => "logging",
+        PHASE_REQUEST_BODY_FILTER => "request_body_filter",
+        _ => return None,
+    })
+}
 
 // Methods (SPEC.md 6). 1..=2 and 105 finish an invocation; 100..=103, 113 and 220..=225 are entries of a mutation record; of them only 103 and 225 are methods of frames too: DATA, staged (SPEC.md 5.7).
 /// no method
@@ -276,6 +316,62 @@ pub const METHOD_WEBSOCKET_ON_MESSAGE_BINARY: u32 = 352;
 pub const METHOD_WEBSOCKET_ON_CLOSE: u32 = 353;
 /// not negotiated yet
 pub const METHOD_WEBSOCKET_ON_ERROR: u32 = 354;
+/// The key of a `METHOD_*`, for people; `None` when there is none.
+pub fn method_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        METHOD_NONE => "none",
+        METHOD_NEXT => "next",
+        METHOD_END => "end",
+        METHOD_GET_PAYLOAD => "get_payload",
+        METHOD_SET_RESPONSE_HEADER => "set_response_header",
+        METHOD_REMOVE_RESPONSE_HEADER => "remove_response_header",
+        METHOD_SET_RESPONSE_STATUS => "set_response_status",
+        METHOD_SET_RESPONSE_FULL_BODY => "set_response_full_body",
+        METHOD_SET_RESPONSE_STREAM_DATA => "set_response_stream_data",
+        METHOD_SET_RESPONSE_STREAM_END => "set_response_stream_end",
+        METHOD_SET_RESPONSE_STREAM_HEADER => "set_response_stream_header",
+        METHOD_READ_RESPONSE_FULL_BODY => "read_response_full_body",
+        METHOD_READ_RESPONSE_STATUS => "read_response_status",
+        METHOD_READ_RESPONSE_BYTES => "read_response_bytes",
+        METHOD_READ_RESPONSE_HEADERS => "read_response_headers",
+        METHOD_READ_RESPONSE_DURATION => "read_response_duration",
+        METHOD_READ_RESPONSE_ERROR => "read_response_error",
+        METHOD_ADD_RESPONSE_HEADER => "add_response_header",
+        METHOD_READ_REQUEST_FULL_BODY => "read_request_full_body",
+        METHOD_READ_REQUEST_HEADER => "read_request_header",
+        METHOD_READ_REQUEST_HEADERS => "read_request_headers",
+        METHOD_READ_REQUEST_URL => "read_request_url",
+        METHOD_READ_REQUEST_PATH => "read_request_path",
+        METHOD_READ_REQUEST_QUERY => "read_request_query",
+        METHOD_READ_REQUEST_PARAMS => "read_request_params",
+        METHOD_READ_REQUEST_HOST => "read_request_host",
+        METHOD_READ_REQUEST_CLIENT_IP => "read_request_client_ip",
+        METHOD_READ_REQUEST_METHOD => "read_request_method",
+        METHOD_READ_REQUEST_BYTES => "read_request_bytes",
+        METHOD_READ_REQUEST_TIMESTAMP => "read_request_timestamp",
+        METHOD_STREAM_REQUEST_BODY => "stream_request_body",
+        METHOD_SET_REQUEST_METHOD => "set_request_method",
+        METHOD_SET_REQUEST_PATH => "set_request_path",
+        METHOD_SET_REQUEST_QUERY => "set_request_query",
+        METHOD_SET_REQUEST_HEADER => "set_request_header",
+        METHOD_REMOVE_REQUEST_HEADER => "remove_request_header",
+        METHOD_SET_REQUEST_BODY => "set_request_body",
+        METHOD_WEBSOCKET_UPGRADE => "websocket_upgrade",
+        METHOD_WEBSOCKET_SEND_TEXT => "websocket_send_text",
+        METHOD_WEBSOCKET_SEND_BINARY => "websocket_send_binary",
+        METHOD_WEBSOCKET_CLOSE => "websocket_close",
+        METHOD_WEBSOCKET_JOIN_ROOM => "websocket_join_room",
+        METHOD_WEBSOCKET_LEAVE_ROOM => "websocket_leave_room",
+        METHOD_WEBSOCKET_BROADCAST_ROOM_TEXT => "websocket_broadcast_room_text",
+        METHOD_WEBSOCKET_BROADCAST_ROOM_BINARY => "websocket_broadcast_room_binary",
+        METHOD_WEBSOCKET_ON_OPEN => "websocket_on_open",
+        METHOD_WEBSOCKET_ON_MESSAGE_TEXT => "websocket_on_message_text",
+        METHOD_WEBSOCKET_ON_MESSAGE_BINARY => "websocket_on_message_binary",
+        METHOD_WEBSOCKET_ON_CLOSE => "websocket_on_close",
+        METHOD_WEBSOCKET_ON_ERROR => "websocket_on_error",
+        _ => return None,
+    })
+}
 
 // Sections of a step record (SPEC.md 4.2), in the order they must stand in.
 /// aux = index into HelloOk.entries; no body
@@ -669,6 +765,15 @@ pub const CANCEL_DEADLINE: u32 = 1;
 pub const CANCEL_CLIENT_GONE: u32 = 2;
 /// the host or the plugin is being stopped
 pub const CANCEL_SHUTDOWN: u32 = 3;
+/// The key of a `CANCEL_*`, for people; `None` when there is none.
+pub fn cancel_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        CANCEL_DEADLINE => "deadline",
+        CANCEL_CLIENT_GONE => "client_gone",
+        CANCEL_SHUTDOWN => "shutdown",
+        _ => return None,
+    })
+}
 
 // Codes in the payload of an ERROR frame (SPEC.md 7).
 /// the handler panicked
@@ -695,6 +800,24 @@ pub const ERROR_BAD_RECORD: u32 = 10;
 pub const ERROR_GOEXIT: u32 = 11;
 /// the session is closed
 pub const ERROR_CLOSED: u32 = 12;
+/// The key of a `ERROR_*`, for people; `None` when there is none.
+pub fn error_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        ERROR_PANIC => "panic",
+        ERROR_UNKNOWN_ENTRY => "unknown_entry",
+        ERROR_UNKNOWN_METHOD => "unknown_method",
+        ERROR_BAD_STATE => "bad_state",
+        ERROR_TOO_LARGE => "too_large",
+        ERROR_CLIENT_GONE => "client_gone",
+        ERROR_LATE => "late",
+        ERROR_NOT_NEGOTIATED => "not_negotiated",
+        ERROR_INTERNAL => "internal",
+        ERROR_BAD_RECORD => "bad_record",
+        ERROR_GOEXIT => "goexit",
+        ERROR_CLOSED => "closed",
+        _ => return None,
+    })
+}
 
 // Codes of a Refuse message (SPEC.md 8.4).
 /// no common ABI version
@@ -727,8 +850,16 @@ pub const FEATURE_HEADER_NAMES: u64 = 8;
 pub const FEATURE_RESPONSE_KEPT: u64 = 16;
 /// a host may send the request body before it is asked for (since 1.1)
 pub const FEATURE_BODY_AHEAD: u64 = 32;
+/// a final frame says how long its handler ran (since 1.1)
+pub const FEATURE_HANDLER_TIME: u64 = 64;
 /// all features this tree offers
-pub const FEATURE_KNOWN: u64 = 63;
+pub const FEATURE_KNOWN: u64 = 127;
+
+// The status of a worker's final frame, above the phases it wants (SPEC.md 5.4).
+/// how long the handler ran stands from this bit on
+pub const FINAL_TIME_SHIFT: u32 = 6;
+/// the longest time that has room, us
+pub const FINAL_TIME_MAX: u32 = 67108863;
 
 // Indices into a lane's statistics (never trusted).
 /// frames taken from the peer's ring, stored before the frame is worked on

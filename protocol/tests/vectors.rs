@@ -78,6 +78,7 @@ fn context(vector: &Value) -> FrameContext {
         arena: number(&vector["arena"]),
         apos: number(&vector["apos"]),
         host_calls: vector["host_calls"] == true,
+        handler_time: vector["handler_time"] == true,
     }
 }
 

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use nylon_host::bench::Trouble;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 type Body = BoxBody<Bytes, std::io::Error>;
@@ -47,6 +48,28 @@ impl Answer {
     /// The body as JSON; null if it is none.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Why there is no whole answer.
+#[derive(Debug, Clone)]
+pub struct NoAnswer {
+    /// By kind.
+    pub trouble: Trouble,
+    /// In words.
+    why: String,
+}
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl NoAnswer {
+    fn of(trouble: Trouble, e: &(dyn std::error::Error + 'static)) -> NoAnswer {
+        let cause = e.source().map(|s| format!(": {s}"));
+        NoAnswer { trouble, why: format!("{e}{}", cause.unwrap_or_default()) }
     }
 }
 
@@ -100,23 +123,39 @@ impl Client {
         request: http::request::Builder,
         body: Bytes,
     ) -> Result<Answer, String> {
+        self.exchange(request, body).await.map_err(|e| e.to_string())
+    }
+
+    /// As [`Client::send`], with the kind of the error.
+    pub async fn exchange(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Result<Answer, NoAnswer> {
         let body = Full::new(body).map_err(|never| match never {}).boxed();
-        let request = request.body(body).map_err(|e| e.to_string())?;
+        let request = request.body(body).map_err(|e| NoAnswer::of(Trouble::Other, &e))?;
         let whole = async {
-            let response = self.open(request).await?;
+            let sent = self.inner.request(request).await;
+            let response = sent.map_err(|e| NoAnswer::of(Trouble::of(&e), &e))?;
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|e| format!("body cut off: {e}"))?.to_bytes();
-            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+            let body = body.collect().await.map_err(|e| {
+                let why = format!("body cut off: {e}");
+                NoAnswer { trouble: Trouble::CutOff, why }
+            })?;
+            Ok(Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: body.to_bytes(),
+            })
         };
-        tokio::time::timeout(LIMIT, whole).await.map_err(|_| format!("no answer in {LIMIT:?}"))?
+        let late = NoAnswer { trouble: Trouble::Timeout, why: format!("no answer in {LIMIT:?}") };
+        tokio::time::timeout(LIMIT, whole).await.unwrap_or(Err(late))
     }
 
     /// Sends it; the caller reads the body piece by piece.
     pub async fn open(&self, request: Request<Body>) -> Result<Response<Incoming>, String> {
-        self.inner.request(request).await.map_err(|e| {
-            let cause = std::error::Error::source(&e).map(|s| format!(": {s}"));
-            format!("{e}{}", cause.unwrap_or_default())
-        })
+        let sent = self.inner.request(request).await;
+        sent.map_err(|e| NoAnswer::of(Trouble::of(&e), &e).to_string())
     }
 
     /// GET; the caller reads the body piece by piece.

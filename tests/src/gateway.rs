@@ -1,5 +1,6 @@
 //! The gateway as a process: started with a [`Site`], watched, killed at the end.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,24 +30,47 @@ pub struct Gateway {
 impl Gateway {
     /// Starts one on a free port and waits until every plugin of `site` answers.
     pub async fn start(site: &Site) -> Gateway {
+        Gateway::start_by(site, |_| {}).await
+    }
+
+    /// As [`Gateway::start`], after `change` had its way with the command. Outputs it takes are not in the log.
+    pub async fn start_by(site: &Site, change: impl FnOnce(&mut Command)) -> Gateway {
         let addr = ports::free();
         let config = site.write(addr);
-        let mut gateway = Gateway::spawn(&config, site.dir(), addr);
+        let mut gateway = Gateway::spawn_by(&config, site.dir(), addr, change);
         gateway.ready(site.ready()).await;
         gateway
     }
 
     /// Starts one with a runtime file as it stands, which listens on `addr`; does not wait.
     pub fn spawn(config: &Path, cwd: &Path, addr: SocketAddr) -> Gateway {
-        let mut child = Command::new(program::nylon())
-            .args(["run", "-c"])
-            .arg(config)
-            .current_dir(cwd)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", program::nylon().display()));
+        Gateway::spawn_by(config, cwd, addr, |_| {})
+    }
+
+    /// The same with variables in its environment.
+    pub fn spawn_with(
+        config: &Path,
+        cwd: &Path,
+        addr: SocketAddr,
+        env: &[(&str, &OsStr)],
+    ) -> Gateway {
+        Gateway::spawn_by(config, cwd, addr, |command| {
+            command.envs(env.iter().copied());
+        })
+    }
+
+    fn spawn_by(
+        config: &Path,
+        cwd: &Path,
+        addr: SocketAddr,
+        change: impl FnOnce(&mut Command),
+    ) -> Gateway {
+        let mut command = Command::new(program::nylon());
+        command.args(["run", "-c"]).arg(config).current_dir(cwd).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        change(&mut command);
+        let spawned = command.spawn();
+        let mut child = spawned.unwrap_or_else(|e| panic!("{}: {e}", program::nylon().display()));
         watchdog::started(child.id());
         let lines = Lines::default();
         follow(child.stdout.take(), &lines);
@@ -106,6 +130,16 @@ impl Gateway {
         eventually("a new worker runs", READY, new).await
     }
 
+    /// Runs a verb of `nylon` against it, as an operator would in the folder of its configuration: what it printed, or
+    /// what it said of why not.
+    pub async fn operate(&self, site: &Site, verb: &[&str]) -> Result<String, String> {
+        let mut command = tokio::process::Command::new(program::nylon());
+        command.args(verb).arg("-c").arg(site.runtime_file()).current_dir(site.dir());
+        let out = command.stdin(Stdio::null()).output().await.map_err(|e| e.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
+    }
+
     /// Sends a signal to the gateway.
     pub fn signal(&self, signal: Signal) {
         proc::kill(self.pid(), signal);
@@ -159,7 +193,8 @@ impl Drop for Gateway {
 }
 
 fn follow(pipe: Option<impl Read + Send + 'static>, lines: &Lines) {
-    let (pipe, lines) = (pipe.expect("piped"), Arc::clone(lines));
+    let Some(pipe) = pipe else { return };
+    let lines = Arc::clone(lines);
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = plain(&String::from_utf8_lossy(&line));

@@ -1,8 +1,8 @@
 //! The harness of the whole-process tests: real programs, real sockets, and `/proc` to look at them.
 //!
 //! A test starts an [`Upstream`] in its own process, writes a [`Site`] (a gateway's configuration) and starts a
-//! [`Gateway`] with it; plugins are Go programs under tests/plugins/go, built once per run. Nothing here links the
-//! host: what a test sees is what a user sees.
+//! [`Gateway`] with it; plugins are Go programs under tests/plugins/go, built once per run. Of the host only the
+//! schedule of `nylon bench` is linked: what a test sees is what a user sees.
 //!
 //! ```no_run
 //! # async fn f() {
@@ -16,13 +16,17 @@
 //! ```
 
 pub mod attack;
+pub mod chaos;
 mod client;
+pub mod escape;
+mod exposition;
 mod gateway;
 pub mod load;
 pub mod ports;
 pub mod proc;
 pub mod program;
 mod site;
+pub mod telemetry;
 mod temp;
 pub mod trace;
 mod upstream;
@@ -30,6 +34,7 @@ mod watchdog;
 pub mod worker;
 
 pub use client::{Answer, Client, raw};
+pub use exposition::{Exposition, Sample};
 pub use gateway::Gateway;
 pub use site::{Site, step, step_with};
 pub use temp::Temp;

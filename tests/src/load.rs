@@ -5,11 +5,15 @@
 //! carries a nonce which the plugin stamps on the answer, so that an answer given to the wrong client is seen.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use nylon_host::bench::{Pacer, Schedule, Trouble};
+
+use crate::client::NoAnswer;
 use crate::{Answer, Client};
 
 /// Past the deadline an answer may still travel for so long.
@@ -60,6 +64,8 @@ pub enum Class {
     Busy,
     /// 504: late.
     Late,
+    /// No connection: the gateway never had it.
+    Unsent,
     /// Anything else: another status, a connection cut.
     Other(String),
 }
@@ -67,8 +73,12 @@ pub enum Class {
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// What the request carried as `x-nonce`.
+    pub nonce: String,
     /// When it should have been sent, from the start of the load.
     pub intended: Duration,
+    /// From `intended` to where it was sent: what the generator was behind.
+    pub behind: Duration,
     /// From `intended` to the last byte.
     pub latency: Duration,
     /// How it ended.
@@ -94,32 +104,46 @@ pub struct Report {
 
 /// Sends the plan; returns when the last answer is there.
 pub async fn run(plan: &Plan) -> Report {
+    run_from(plan, Instant::now()).await
+}
+
+/// As [`run`], where others count from `start` as well.
+pub async fn run_from(plan: &Plan, start: Instant) -> Report {
     let client = Client::new(plan.addr);
-    let start = Instant::now();
-    let count = u64::from(plan.rate) * millis(plan.duration) / 1000;
+    let pacer = Pacer::start(Schedule { rate: plan.rate, duration: plan.duration }, start);
+    // Two loads at a time carry different nonces. Relaxed: only uniqueness matters.
+    static LOADS: AtomicU32 = AtomicU32::new(0);
+    let load = LOADS.fetch_add(1, Ordering::Relaxed);
     let mut requests = tokio::task::JoinSet::new();
-    for i in 0..count {
-        let intended = Duration::from_nanos(i * 1_000_000_000 / u64::from(plan.rate));
-        tokio::time::sleep_until((start + intended).into()).await;
-        requests.spawn(one(client.clone(), plan.clone(), i, start, intended));
+    while let Some(due) = pacer.next().await {
+        let nonce = format!("{:x}-{load:x}-{}", std::process::id(), due.index);
+        requests.spawn(one(client.clone(), plan.clone(), nonce, start, due.intended));
     }
     let mut outcomes = requests.join_all().await;
     outcomes.sort_by_key(|o| o.intended);
     Report { outcomes, deadline: plan.deadline }
 }
 
-async fn one(client: Client, plan: Plan, i: u64, start: Instant, intended: Duration) -> Outcome {
-    let nonce = format!("{:x}-{i}", std::process::id());
+async fn one(
+    client: Client,
+    plan: Plan,
+    nonce: String,
+    start: Instant,
+    intended: Duration,
+) -> Outcome {
+    let behind = start.elapsed().saturating_sub(intended);
     let request = client.request("GET", &plan.path).header("x-nonce", &nonce);
-    let answer = client.send(request, Bytes::new()).await;
+    let answer = client.exchange(request, Bytes::new()).await;
     let latency = start.elapsed().saturating_sub(intended);
     let stamp = answer.as_ref().map(plan.stamp).unwrap_or_default();
-    Outcome { intended, latency, class: classify(answer, &stamp, &nonce), worker: stamp.pid }
+    let class = classify(answer, &stamp, &nonce);
+    Outcome { nonce, intended, behind, latency, class, worker: stamp.pid }
 }
 
-fn classify(answer: Result<Answer, String>, stamp: &Stamp, nonce: &str) -> Class {
+fn classify(answer: Result<Answer, NoAnswer>, stamp: &Stamp, nonce: &str) -> Class {
     match answer {
-        Err(e) => Class::Other(e),
+        Err(NoAnswer { trouble: Trouble::Connect, .. }) => Class::Unsent,
+        Err(e) => Class::Other(e.to_string()),
         Ok(a) => match a.status {
             200 if stamp.nonce == nonce => Class::Right,
             200 => Class::Wrong(format!("{nonce} got {:?}", stamp.nonce)),
@@ -152,6 +176,7 @@ impl Report {
         let words = self.outcomes.iter().filter_map(|o| match &o.class {
             Class::Wrong(why) => Some(format!("{:?}: wrong: {why}", o.intended)),
             Class::Other(why) => Some(format!("{:?}: {why}", o.intended)),
+            Class::Unsent => Some(format!("{:?}: no connection", o.intended)),
             _ => None,
         });
         words.collect()
@@ -165,11 +190,12 @@ impl Report {
     /// Latency of the right answers: `percentile(0.99)`.
     pub fn percentile(&self, p: f64) -> Duration {
         let right = self.outcomes.iter().filter(|o| o.class == Class::Right);
-        let mut latencies: Vec<Duration> = right.map(|o| o.latency).collect();
-        latencies.sort();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
-        let index = ((latencies.len() as f64 * p).ceil() as usize).saturating_sub(1);
-        latencies.get(index).copied().unwrap_or_default()
+        percentile(right.map(|o| o.latency).collect(), p)
+    }
+
+    /// How far the generator was behind: what is not small beside the latencies is part of them.
+    pub fn behind(&self, p: f64) -> Duration {
+        percentile(self.outcomes.iter().map(|o| o.behind).collect(), p)
     }
 
     /// First end of a right answer by a worker other than `pid`, sent after `from`: the recovery from a kill.
@@ -199,16 +225,21 @@ impl Report {
             "wrong": self.count(|c| matches!(c, Class::Wrong(_))),
             "502": self.count(|c| *c == Class::Crashed), "503": self.count(|c| *c == Class::Busy),
             "504": self.count(|c| *c == Class::Late),
+            "unsent": self.count(|c| *c == Class::Unsent),
             "other": self.count(|c| matches!(c, Class::Other(_))),
             "overdue": self.overdue().len(),
             "p50_us": micros(self.percentile(0.5)),
             "p99_us": micros(self.percentile(0.99)),
+            "behind_p99_us": micros(self.behind(0.99)),
         })
     }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+fn percentile(mut times: Vec<Duration>, p: f64) -> Duration {
+    times.sort();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    let index = ((times.len() as f64 * p).ceil() as usize).saturating_sub(1);
+    times.get(index).copied().unwrap_or_default()
 }
 
 fn micros(time: Duration) -> u64 {
@@ -231,7 +262,9 @@ mod tests {
 
     fn outcome(ms: u64, latency: u64, class: Class, worker: Option<u32>) -> Outcome {
         let latency = Duration::from_millis(latency);
-        Outcome { intended: Duration::from_millis(ms), latency, class, worker }
+        let intended = Duration::from_millis(ms);
+        let behind = Duration::ZERO;
+        Outcome { nonce: String::new(), intended, behind, latency, class, worker }
     }
 
     #[test]

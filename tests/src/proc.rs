@@ -58,6 +58,21 @@ pub fn rss(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
+/// Resident memory of its own in bytes, without what it shares with others; 0 if the process is gone.
+pub fn own_rss(pid: u32) -> u64 {
+    status(pid, "RssAnon:")
+}
+
+/// Time on a CPU, its threads together; of threads that are gone, nothing.
+pub fn cpu(pid: u32) -> std::time::Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let on_cpu = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    std::time::Duration::from_nanos(on_cpu.sum())
+}
+
 /// Names in /dev/shm.
 pub fn shm_names() -> Vec<String> {
     let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();

@@ -24,6 +24,23 @@ pub fn nylon() -> &'static Path {
     })
 }
 
+/// The worker that breaks rules (tests/src/bin/hostile.rs): beside this program, or built here.
+pub fn hostile() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let name = "nylon-hostile-worker";
+    let found = BUILT.get_or_init(|| {
+        let own = std::env::current_exe().unwrap_or_default();
+        let beside = own.ancestors().skip(1).take(2).map(|dir| dir.join(name));
+        beside.into_iter().find(|file| file.exists()).unwrap_or_else(|| {
+            let mut cargo = Command::new("cargo");
+            cargo.args(["build", "--quiet", "-p", "nylon-tests", "--bin", name]);
+            run(cargo.current_dir(root()), name);
+            target().join("debug").join(name)
+        })
+    });
+    found.clone()
+}
+
 /// A Go plugin by name: from NYLON_PLUGINS, or built here into target/plugins.
 pub fn plugin(name: &str) -> PathBuf {
     static BUILT: Mutex<Option<HashSet<String>>> = Mutex::new(None);

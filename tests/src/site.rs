@@ -18,6 +18,7 @@ pub struct Site {
     paths: Vec<Value>,
     middleware: Vec<Value>,
     ready: Vec<String>,
+    runtime: Value,
 }
 
 /// A middleware item.
@@ -41,6 +42,7 @@ impl Site {
             paths: Vec::new(),
             middleware: Vec::new(),
             ready: Vec::new(),
+            runtime: json!({}),
         }
     }
 
@@ -72,6 +74,21 @@ impl Site {
         self.service(&service, name, "pid", Value::Null).path(&ready, &service, &[])
     }
 
+    /// Changes keys of a plugin that is there.
+    pub fn change(mut self, plugin: &str, more: Value) -> Site {
+        let found = self.plugins.iter_mut().find(|p| p["name"] == plugin);
+        merge(found.unwrap_or_else(|| panic!("no plugin {plugin}")), more);
+        self
+    }
+
+    /// A program by its path that is no plugin of the tests, or no good one; nobody waits for it.
+    pub fn program(mut self, name: &str, file: &Path, more: Value) -> Site {
+        let mut plugin = json!({"name": name, "type": "process", "file": file});
+        merge(&mut plugin, more);
+        self.plugins.push(plugin);
+        self
+    }
+
     /// A plugin service.
     pub fn service(mut self, name: &str, plugin: &str, entry: &str, payload: Value) -> Site {
         let mut item = json!({"name": plugin, "entry": entry});
@@ -95,6 +112,12 @@ impl Site {
         self
     }
 
+    /// More keys of the runtime file.
+    pub fn runtime(mut self, more: Value) -> Site {
+        merge(&mut self.runtime, more);
+        self
+    }
+
     /// Where plugins write what they saw.
     pub fn trace_file(&self) -> PathBuf {
         self.dir.path().join("trace")
@@ -104,6 +127,16 @@ impl Site {
     pub fn trace(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.trace_file()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// The runtime file, once it is written.
+    pub fn runtime_file(&self) -> PathBuf {
+        self.dir.path().join("nylon.yaml")
+    }
+
+    /// The file with plugins and routes, once it is written.
+    pub fn proxy_file(&self) -> PathBuf {
+        self.dir.path().join("conf.d/proxy.yaml")
     }
 
     /// Its folder.
@@ -126,10 +159,11 @@ impl Site {
             }],
         });
         self.dir.write("conf.d/proxy.yaml", &format!("{proxy:#}\n"));
-        let runtime = json!({
+        let mut runtime = json!({
             "http": [addr.to_string()], "config_dir": self.dir.path().join("conf.d"),
             "pingora": {"grace_period_seconds": 10, "graceful_shutdown_timeout_seconds": 10},
         });
+        merge(&mut runtime, self.runtime.clone());
         self.dir.write("nylon.yaml", &format!("{runtime:#}\n"))
     }
 }

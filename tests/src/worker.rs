@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,10 +35,9 @@ pub struct Greeting {
 impl ControlFd {
     /// Descriptor 3, as the host left it.
     pub fn inherited() -> io::Result<ControlFd> {
-        use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-        let fd = pidfd_getfd(own, wire::FD_CONTROL, PidfdGetfdFlags::empty())?;
-        Ok(ControlFd(Arc::new(fd)))
+        // SAFETY: the host left it open there, and nothing of this program closes it before it is duplicated.
+        let fd = unsafe { BorrowedFd::borrow_raw(wire::FD_CONTROL) };
+        Ok(ControlFd(Arc::new(fd.try_clone_to_owned()?)))
     }
 
     /// Reads Hello and takes its descriptors.
@@ -271,6 +270,17 @@ impl Worker {
     /// Wakes the host, asleep or not.
     pub fn ring(&self) {
         self.bell.ring().expect("the host bell");
+    }
+
+    /// The host's bell, for another thread.
+    pub fn bell(&self) -> io::Result<Bell> {
+        self.bell.try_clone()
+    }
+
+    /// Answers 200 with `body`.
+    pub fn say(&mut self, call: &Call, body: &str) -> Result<(), WorkerError> {
+        let record = record_of(&[Op::Status(200), Op::Body(Value::Inline(body.as_bytes()))]);
+        self.send(&Self::frame(call, wire::KIND_REPLY).method(wire::METHOD_END), &record)
     }
 
     /// A frame of this invocation.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nylon_host::{
     Body, Chain, Client, Host, Item, PluginSpec, SpinDecision, SpinReason, WaitPolicy,
 };
+use nylon_shm::telemetry::Reader;
 use nylon_tests::{Gateway, Site, Upstream, eventually, program, step, watchdog};
 use serde_json::json;
 
@@ -138,10 +139,14 @@ async fn a_gateway_shows_the_reason_in_its_telemetry() {
         }
     }
     let rows = || {
-        let bytes = std::fs::read(format!("/dev/shm/nylon-{}", gateway.pid())).ok()?;
-        let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        let row = |n: usize| Some((word(32 + 256 * n + 80)?, word(32 + 256 * n + 88)?));
-        Some([row(0)?, row(1)?, row(2)?])
+        let seen = Reader::open(gateway.pid()).ok()?.snapshot().ok()?;
+        // Each has one worker.
+        let row = |name: &str| {
+            let plugin = seen.plugins.iter().find(|plugin| plugin.name.to_string() == name)?;
+            let worker = seen.workers.iter().find(|worker| worker.plugin == plugin.id)?;
+            Some((worker.spin_ns, worker.spin_reason))
+        };
+        Some([row(wakes[0])?, row(wakes[1])?, row(wakes[2])?])
     };
     // Stored once a second; the first thing that holds for `cpu` is what holds for ever.
     let told = || rows().filter(|rows| rows[2] == (0, SpinReason::Policy as u64));

@@ -1,6 +1,6 @@
-//! `cargo xtask chaos ROW [--long] [--seed N]`: one row of the reliability table.
+//! `cargo xtask chaos [ROW…|all] [--long] [--seed N]`: rows of the reliability table.
 //!
-//! The rows live in tests/src/bin/nylon-chaos.rs, beside the harness they use; adding one needs no change here.
+//! The rows live in tests/src/chaos, beside the harness they use; adding one needs no change here.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::demo::launch;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// R1, R2, … as tests/src/bin/nylon-chaos.rs lists them
-    row: String,
-    /// The long form of the row
+    /// R1, R2, …; `all` runs every row; none: list them
+    row: Vec<String>,
+    /// The long form of the rows
     #[arg(long)]
     long: bool,
     /// Same seed, same victims
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let mut chaos = launch(root, "nylon-chaos", &["probe"])?;
-    chaos.arg(&args.row).arg("--seed").arg(args.seed.to_string());
+    chaos.args(&args.row).arg("--seed").arg(args.seed.to_string());
     if args.long {
         chaos.arg("--long");
     }

@@ -39,7 +39,8 @@ pub(crate) fn launch(root: &Path, program: &str, plugins: &[&str]) -> Result<Com
     tool::go(root)?;
     let mut build = Command::new("cargo");
     build.args(["build", "--quiet", "-p", "nylon-host", "-p", "nylon-tests"]);
-    build.args(["--bin", "nylon", "--bin", program]).current_dir(root);
+    build.args(["--bin", "nylon", "--bin", program, "--bin", "nylon-hostile-worker"]);
+    build.current_dir(root);
     eprintln!("building the gateway");
     process::show(&mut build)?;
     let out = std::path::absolute(target(root)).map_err(|e| e.to_string())?;

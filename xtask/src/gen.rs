@@ -24,6 +24,8 @@ struct Group {
     frozen: bool,
     /// Its docs are strings, to be found by id and by text.
     table: bool,
+    /// Its keys are what people are shown of a value.
+    names: bool,
     doc: String,
     entries: Vec<Entry>,
 }
@@ -104,7 +106,8 @@ fn group(name: &str, value: &Value) -> Result<Group> {
             "group.{name}: a table counts from 1, and its keys follow from its strings"
         ));
     }
-    Ok(Group { name: name.to_owned(), ty: text("type"), frozen, table, doc: text("doc"), entries })
+    let (names, doc) = (is("names"), text("doc"));
+    Ok(Group { name: name.to_owned(), ty: text("type"), frozen, table, names, doc, entries })
 }
 
 /// FNV-1a64 of the canonical text of the frozen groups (SPEC.md 1.4).
@@ -150,8 +153,26 @@ fn rust(wire: &Wire) -> String {
         if g.table {
             rust_table(&mut out, g);
         }
+        if g.names {
+            rust_names(&mut out, g);
+        }
     }
     out
+}
+
+/// The keys of a group by value.
+fn rust_names(out: &mut String, g: &Group) {
+    let upper = g.name.to_uppercase();
+    let _ = writeln!(
+        out,
+        "/// The key of a `{upper}_*`, for people; `None` when there is none.\n\
+         pub fn {}_name(value: {}) -> Option<&'static str> {{\n    Some(match value {{",
+        g.name, g.ty
+    );
+    for e in &g.entries {
+        let _ = writeln!(out, "        {upper}_{} => \"{}\",", e.key.to_uppercase(), e.key);
+    }
+    out.push_str("        _ => return None,\n    })\n}\n");
 }
 
 /// The strings of a group by id, and the ids by string.

@@ -59,7 +59,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// One row of the reliability table: inject the fault, hold the figures
+    /// Rows of the reliability table: inject the fault, hold the figures; without a row: list them
     Chaos(chaos::Args),
     /// Run the fuzz targets for a while
     Fuzz(fuzz::Args),

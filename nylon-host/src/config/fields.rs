@@ -4,6 +4,7 @@ use super::diagnostic::Report;
 use super::source::Location;
 use super::suggest;
 use super::yaml::{Key, Node, Value};
+use crate::bytesize::{self, Size};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -146,6 +147,33 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A number of bytes such as `64KiB`.
+    pub(super) fn bytes(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        report: &mut Report,
+    ) -> Option<u64> {
+        let node = self.get(key)?;
+        let found = text(node, key, report)?;
+        let Some(bytes) = bytesize::parse(&found.value) else {
+            let message = format!("`{key}` must be a number of bytes, not `{}`", found.value);
+            report.error(&found.at, message).help =
+                Some("write a whole number and a unit, as in `64KiB`, `256MiB` or `1GiB`".into());
+            return None;
+        };
+        if !range.contains(&bytes) {
+            let low = Size(*range.start());
+            let wanted = match *range.end() {
+                u64::MAX => format!("{low} or more"),
+                high => format!("from {low} to {}", Size(high)),
+            };
+            report.error(&found.at, format!("`{key}` must be {wanted}"));
+            return None;
+        }
+        Some(bytes)
+    }
+
     /// One of several words.
     pub(super) fn choice<T: Copy>(
         &mut self,
@@ -255,6 +283,7 @@ fn shape(what: &str) -> Option<&'static str> {
         "middleware item" => "`{plugin: .., entry: ..}` or `{group: ..}`",
         "path" => "`{path: /, service: {name: ..}}`",
         "path service" => "`service: {name: ..}`",
+        "limit list" => "`limits: {concurrency: 100, memory: 256MiB}`",
         "plugin service" => "`plugin: {name: .., entry: ..}`",
         "static service" => "`static: {root: ..}`",
         "route matcher" => "`route: {type: host, value: example.com}`",

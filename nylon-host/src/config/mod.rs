@@ -42,6 +42,8 @@
 mod diagnostic;
 mod fields;
 mod files;
+mod limits;
+mod log;
 mod middleware;
 mod payload;
 mod plugin;
@@ -51,6 +53,7 @@ mod proxy;
 mod resolve;
 mod route;
 mod runtime;
+mod sandbox;
 mod service;
 mod source;
 mod suggest;
@@ -60,6 +63,7 @@ mod tests;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity, Snippet};
+pub use log::{Log, Tracing};
 pub use middleware::{Middleware, PluginCall};
 pub use plugin::{Plugin, PluginKind};
 pub use policy::{OnFailure, PhasePolicies, Policy};
@@ -171,7 +175,7 @@ fn read(file: &path::Path, report: &mut Report) -> Option<Config> {
     let base = file.parent().unwrap_or(path::Path::new(""));
     let node = read_file(file, report)?;
     let mut fields = Fields::of(&node, "runtime file", report)?;
-    let (runtime, config_dir) = Runtime::read(&mut fields, report);
+    let (runtime, config_dir) = Runtime::read(&mut fields, base, report);
     declared.read(&mut fields, base, report);
     fields.finish(report);
 

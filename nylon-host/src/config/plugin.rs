@@ -4,14 +4,16 @@ use super::Declared;
 use super::diagnostic::{Diagnostic, Report, Severity};
 use super::fields::{Fields, Located, text};
 use super::files::locate;
+use super::limits;
 use super::policy::PhasePolicies;
 use super::program::Program;
+use super::sandbox;
 use super::source::Location;
 use super::supervision;
 use super::yaml::{Node, Value};
 use crate::error::StartError;
 use crate::lane::WaitPolicy;
-use crate::supervisor::{LANES_MAX, Supervision};
+use crate::supervisor::{LANES_MAX, Limits, Sandbox, Sha256, Supervision};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,8 +52,14 @@ pub struct Plugin {
     pub wake: WaitPolicy,
     /// Lanes of each process, 1 ..= 8; 0 leaves it to the host.
     pub lanes: u32,
+    /// What they may take.
+    pub limits: Limits,
     /// What `initialize` receives; nothing when the key is absent.
     pub config: Option<serde_json::Value>,
+    /// What its processes may do outside themselves.
+    pub sandbox: Sandbox,
+    /// What the program must be, to be run.
+    pub sha256: Option<Sha256>,
     /// Deadlines and failure policies, before a middleware item changes them.
     pub policies: PhasePolicies,
     name_at: Location,
@@ -93,8 +101,11 @@ impl Plugin {
             ("cpu", WaitPolicy::Cpu),
         ];
         let wake = fields.choice("wake", &wakes, report);
+        let sandbox = sandbox::read(&mut fields, base, report);
+        let sha256 = sandbox::sha256(&mut fields, report);
+        let limits = limits::read(&mut fields, report);
         if kind.as_ref().is_some_and(|kind| kind.value != PluginKind::Process) {
-            for key in ["args", "env", "workers", "lanes", "wake"] {
+            for key in ["args", "env", "workers", "lanes", "wake", "sandbox", "sha256", "limits"] {
                 if let Some(at) = fields.place(key) {
                     report.warning(at, format!("`{key}` only has an effect with `type: process`"));
                 }
@@ -125,7 +136,10 @@ impl Plugin {
                 required,
                 lanes: u32::try_from(lanes).unwrap_or(0),
                 wake: wake.map_or(WaitPolicy::default(), |wake| wake.value),
+                limits,
                 config,
+                sandbox,
+                sha256,
                 policies,
                 name_at: name.at.clone(),
                 kind_at: kind.at,

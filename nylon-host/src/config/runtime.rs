@@ -2,7 +2,9 @@
 
 use super::diagnostic::Report;
 use super::fields::{Fields, Located};
+use super::log::{Log, Tracing};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How the gateway itself runs.
@@ -10,20 +12,31 @@ use std::time::Duration;
 pub struct Runtime {
     /// Addresses to listen on for HTTP, at least one.
     pub http: Vec<SocketAddr>,
+    /// Addresses to answer `/metrics`, `/livez` and `/readyz` on; none: nowhere.
+    pub metrics: Vec<SocketAddr>,
     /// Threads that serve requests (`pingora.threads`).
     pub threads: usize,
     /// How long requests in flight may take after a stop (`pingora.grace_period_seconds`).
     pub grace_period: Duration,
+    /// Directory where reports of crashed workers are written; none: they are kept in memory only.
+    pub crash_reports: Option<PathBuf>,
     /// Idle connections kept per upstream endpoint (`pingora.upstream_keepalive_pool_size`).
     pub upstream_keepalive_pool_size: usize,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Which requests are traced.
+    pub tracing: Tracing,
+    /// Whether a response says which plugins failed on its way.
+    pub failure_header: bool,
 }
 
 const DEFAULT_KEEPALIVE_POOL: u64 = 128;
 
 impl Runtime {
-    /// Reads the runtime keys; returns `config_dir` as it is written beside them.
+    /// Reads the runtime keys, in which paths are relative to `base`; returns `config_dir` as it is written beside them.
     pub(super) fn read(
         fields: &mut Fields<'_>,
+        base: &Path,
         report: &mut Report,
     ) -> (Self, Option<Located<String>>) {
         fields.required("http", report);
@@ -31,14 +44,17 @@ impl Runtime {
         let http = addresses("http", fields, report);
         refuse_repeated(&http, report);
         let http = without_covered(http, report);
-        for (key, help) in [
-            ("https", "only `http` addresses are served"),
-            ("metrics", "there is no exporter in this release"),
-        ] {
-            addresses(key, fields, report);
-            if let Some(at) = fields.place(key) {
-                report.no_effect(at, &format!("`{key}`"), help);
-            }
+        let metrics = addresses("metrics", fields, report);
+        refuse_repeated(&metrics, report);
+        for Located { value, at } in metrics.iter().filter(|address| http.contains(&address.value))
+        {
+            report.error(at, format!("`{value}` is listened on for `http` already")).help =
+                Some("metrics are not for clients: give them an address of their own".to_owned());
+        }
+        let metrics = without_covered(metrics, report);
+        addresses("https", fields, report);
+        if let Some(at) = fields.place("https") {
+            report.no_effect(at, "`https`", "only `http` addresses are served");
         }
         if fields.text("acme", report).is_some()
             && let Some(at) = fields.place("acme")
@@ -46,8 +62,12 @@ impl Runtime {
             report.no_effect(at, "`acme`", "certificates are not requested");
         }
         let config_dir = fields.text("config_dir", report);
+        let crash_reports = fields.text("crash_reports", report).map(|dir| base.join(dir.value));
         websocket(fields, report);
-        let runtime = pingora(http, fields, report);
+        let mut runtime = Self { metrics, crash_reports, ..pingora(http, fields, report) };
+        runtime.log = Log::read(fields, report);
+        runtime.tracing = Tracing::read(fields, report);
+        runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
         (runtime, config_dir)
     }
 }
@@ -133,9 +153,14 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
     let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Runtime {
         http,
+        metrics: Vec::new(),
         threads: size(threads),
         grace_period: Duration::from_secs(grace),
+        crash_reports: None,
         upstream_keepalive_pool_size: size(pool),
+        log: Log::default(),
+        tracing: Tracing::default(),
+        failure_header: true,
     }
 }
 

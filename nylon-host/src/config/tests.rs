@@ -3,6 +3,7 @@
 use super::{Config, Middleware, Mode, OnFailure, Refused, ServiceKind, Severity, load};
 use crate::dispatch::route::Found;
 use crate::lane::WaitPolicy;
+use crate::supervisor::Limits;
 use http::Method;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -104,6 +105,31 @@ fn a_plugin_says_how_it_is_woken() {
     assert_eq!(wake(", wake: balanced"), WaitPolicy::Balanced);
     assert_eq!(wake(", wake: latency"), WaitPolicy::Latency);
     assert_eq!(wake(", wake: cpu"), WaitPolicy::Cpu);
+}
+
+#[test]
+fn a_plugin_says_what_it_may_take() {
+    let directory = Directory::new("limits");
+    let limits = |key: &str| {
+        let text = BASE.replace("file: ./authz", &format!("file: ./authz{key}"));
+        directory.load(&text, Mode::Strict).unwrap().plugins[0].limits.clone()
+    };
+    assert_eq!(limits(""), Limits::default());
+    let all = "{concurrency: 2, queue: 0, queue_wait: 20ms, arena: 256KiB, log_rate: 1024, \
+               log_burst: 64 KiB, memory: 1GiB, nofile: 64}";
+    let expected = Limits {
+        concurrency: Some(2),
+        queue: 0,
+        queue_wait: Duration::from_millis(20),
+        arena: 256 << 10,
+        log_rate: 1024,
+        log_burst: 64 << 10,
+        memory: Some(1 << 30),
+        nofile: Some(64),
+    };
+    assert_eq!(limits(&format!(", limits: {all}")), expected);
+    let one = Limits { memory: Some(256 << 20), ..Limits::default() };
+    assert_eq!(limits(", limits: {memory: 256MiB}"), one);
 }
 
 #[test]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
+use super::account::Account;
 use super::header_names::HeaderNames;
-use crate::config::{OnFailure, PhasePolicies, Policy};
+use crate::config::{OnFailure, PhasePolicies, Policy, Tracing};
 use crate::error::Failure;
 use crate::gateway::modifier::HeaderModifier;
 use crate::host::Host;
+use crate::lane::Lane;
 use crate::session::Phase;
 use crate::supervisor::{Binding, Plugin};
 use crate::template::PayloadTemplate;
@@ -95,21 +97,27 @@ impl PluginStep {
         }
     }
 
-    /// What `failure` in `phase` does to the request: `None` lets it pass, counted and logged.
-    pub(super) fn judge(&self, phase: Phase, failure: Failure) -> Option<Failure> {
+    /// What `failure` in `phase`, on `lane`, does to the request: `None` lets it pass, counted and logged.
+    pub(super) fn judge(
+        &self,
+        phase: Phase,
+        failure: Failure,
+        account: &Account,
+        lane: Option<&Lane>,
+    ) -> Option<Failure> {
         let open = self.policy(phase).on_failure == OnFailure::Open;
-        let about_plugin = !matches!(failure, Failure::ClientGone | Failure::BodyTooLarge(_));
+        let about_plugin = failure.is_of_plugin();
+        let board = &self.plugin.board;
         if matches!(failure, Failure::Refused(_)) {
-            self.plugin.board.refused();
+            board.refused();
         }
         if open && about_plugin {
-            self.plugin.board.passed_open();
+            board.passed_open();
+            board.metrics.passed_open(phase);
         }
-        tracing::warn!(
-            plugin = %self.item.plugin, entry = %self.item.entry, phase = phase.name(), %failure,
-            action = if open { "pass" } else { "fail" },
-        );
-        (!open || !about_plugin).then_some(failure)
+        let passed = open && about_plugin;
+        account.failed(self, phase, &failure, passed, lane);
+        (!passed).then_some(failure)
     }
 }
 
@@ -121,6 +129,9 @@ pub struct Chain {
     pub(super) slots: usize,
     /// Whether anything but a plugin reads the request once the service has it.
     pub(super) reads_late: bool,
+    /// Whether responses name the plugins that failed on their way.
+    pub(super) failure_header: bool,
+    pub(super) tracing: Tracing,
     pub(super) tasks: TaskTracker,
 }
 
@@ -160,6 +171,8 @@ impl Host {
             service: None,
             slots: 0,
             reads_late: false,
+            failure_header: true,
+            tracing: Tracing::default(),
             tasks: self.tasks().clone(),
         };
         ChainBuilder { bound, chain, pairs: Vec::new() }
@@ -198,6 +211,20 @@ impl ChainBuilder {
     pub fn response_headers(mut self, modifier: Arc<HeaderModifier>) -> Self {
         self.chain.steps.push(Step::ResponseHeaders(modifier));
         self.chain.reads_late = true;
+        self
+    }
+
+    /// Whether responses name the plugins that failed on their way, in `x-nylon-plugin-failure`; they do unless told.
+    #[must_use]
+    pub fn failure_header(mut self, wanted: bool) -> Self {
+        self.chain.failure_header = wanted;
+        self
+    }
+
+    /// Which requests are traced: those of sampled traces, unless told.
+    #[must_use]
+    pub fn tracing(mut self, wanted: Tracing) -> Self {
+        self.chain.tracing = wanted;
         self
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -16,14 +16,17 @@ use nylon_protocol::wire;
 use smallvec::SmallVec;
 use tokio::sync::Mutex;
 
+use super::account::Account;
 use super::chain::{Chain, Payload, PluginStep};
-use super::identity::{RequestId, Target};
+use super::identity::Target;
 use super::mutation::{Changes, HeadOp, RequestOp};
 use super::tape::Tape;
+use super::trace::{PhaseSpan, Trace};
 use crate::body::Body;
 use crate::lane::{Lane, Pin};
+use crate::request_id::RequestId;
 use crate::rope::Rope;
-use crate::session::{Phase, Session};
+use crate::session::{Permit, Phase, Session};
 use crate::template::TemplateContext;
 
 /// Where a request came from.
@@ -75,12 +78,18 @@ pub(super) struct Slot {
     pub(super) seat: Seat,
     /// The lane of the sessions it had.
     pub(super) lane: Option<Pin>,
+    /// The place in the plugin that its session holds while it is open.
+    pub(super) permit: Weak<Permit>,
+    /// It waited for a place in the plugin and got none: what never came in is not logged there.
+    pub(super) outside: bool,
     /// The response head it got last.
     pub(super) head: Option<Vec<u8>>,
     /// Which version of the request record its worker got from it.
     revision: u32,
     /// The pair failed closed: the rest of the request does without it.
     pub(super) failed: bool,
+    /// The span of a phase that runs once for each piece of a body.
+    pub(super) span: Option<PhaseSpan>,
 }
 
 impl Slot {
@@ -99,7 +108,9 @@ pub(crate) struct Exchange {
     client: Client,
     target: Target,
     params: Vec<(String, String)>,
-    request_id: RequestId,
+    pub(super) request_id: RequestId,
+    account: Option<Arc<Account>>,
+    pub(super) trace: Option<Box<Trace>>,
     timestamp_ms: i64,
     pub(super) started: Instant,
     pub(super) slots: SmallVec<[Slot; 2]>,
@@ -125,7 +136,11 @@ impl Exchange {
         client: Client,
         params: Vec<(String, String)>,
     ) -> Self {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let account = parts.extensions.remove::<Arc<Account>>();
+        let made = || RequestId::of(&parts.headers);
+        let request_id = account.as_ref().map_or_else(made, |a| a.request_id.clone());
+        let trace = Trace::enter(chain.tracing, &mut parts, || request_id.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             slots: (0..chain.slots).map(|_| Slot::default()).collect(),
@@ -134,7 +149,9 @@ impl Exchange {
             client,
             target: Target::of(&parts),
             params,
-            request_id: RequestId::of(&parts),
+            request_id,
+            account,
+            trace,
             timestamp_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
             started: Instant::now(),
             parts,
@@ -146,6 +163,22 @@ impl Exchange {
             error: None,
             status: StatusCode::OK,
             headers: HeaderMap::new(),
+        }
+    }
+
+    /// Where is told what becomes of the request.
+    pub(super) fn account(&mut self) -> Arc<Account> {
+        let Self { account, request_id, .. } = self;
+        account.get_or_insert_with(|| Arc::new(Account::new(request_id.clone(), None))).clone()
+    }
+
+    /// The head goes out as it now is, but for what it says of failed plugins.
+    pub(super) fn seal(&mut self) {
+        if let Some(account) = self.account.as_ref().filter(|_| self.chain.failure_header) {
+            account.tell(&mut self.headers);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.status = Some(self.status);
         }
     }
 

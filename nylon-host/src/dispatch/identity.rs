@@ -1,9 +1,8 @@
-//! Whom a request is for, and what it is called in logs.
+//! Whom a request is for.
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
-use uuid::Uuid;
 
 /// Whom a request is for, as it came: the authority of its target, else its Host header (RFC 9112 section 3.2.2).
 #[derive(Debug)]
@@ -55,31 +54,6 @@ impl Target {
     /// The URL's port; 0 when none, 80 or 443.
     pub(super) fn port(&self) -> u16 {
         if matches!(self.port, 80 | 443) { 0 } else { self.port }
-    }
-}
-
-/// The id of a request in logs and traces.
-#[derive(Debug)]
-pub(super) enum RequestId {
-    /// What the client, or a proxy before us, put into `x-request-id`.
-    Given(HeaderValue),
-    Made(Uuid),
-}
-
-impl RequestId {
-    pub(super) fn of(parts: &Parts) -> Self {
-        match parts.headers.get("x-request-id") {
-            Some(id) if id.to_str().is_ok() => Self::Given(id.clone()),
-            _ => Self::Made(Uuid::now_v7()),
-        }
-    }
-
-    /// Its text, which may be written into `buffer`.
-    pub(super) fn text<'a>(&'a self, buffer: &'a mut [u8]) -> &'a [u8] {
-        match self {
-            Self::Given(id) => id.as_bytes(),
-            Self::Made(id) => id.hyphenated().encode_lower(buffer).as_bytes(),
-        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! body may still be flowing.
 //! Never: sockets, frames, or the bytes of a record beyond encoding the request.
 
+mod access;
+mod account;
 mod chain;
 mod exchange;
 mod header_names;
@@ -15,6 +17,7 @@ mod response;
 pub mod route;
 mod tail;
 mod tape;
+mod trace;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,17 +27,20 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use nylon_protocol::wire;
 
+pub(crate) use account::Account;
 pub use chain::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 pub use exchange::Client;
 pub(crate) use mutation::is_hop_by_hop;
 
 use crate::body::Body;
 use crate::error::Failure;
+use crate::request_id::RequestId;
 use crate::session::{HostCall, Phase};
 use chain::{PluginStep, Step};
 use exchange::{Exchange, Seat, Slot};
 use phase::{Extra, Handler, Outcome};
 use tail::Guard;
+use trace::Trace;
 
 /// Why the service behind a chain gave no response.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +86,7 @@ impl Chain {
         F: Future<Output = Result<Response<Body>, ServiceError>>,
     {
         if self.steps.is_empty() && self.service.is_none() {
-            return service(request).await.unwrap_or_else(|e| error_response(&e));
+            return self.pass_by(request, service).await;
         }
         let mut guard = Guard::new(Exchange::new(self.clone(), request, client, params));
         let exchange = guard.exchange();
@@ -95,6 +101,28 @@ impl Chain {
             Flow::Fail(failure) => exchange.fail(&failure.into()),
         };
         guard.respond(response).await
+    }
+}
+
+impl Chain {
+    /// A request that no plugin sees.
+    async fn pass_by<S, F>(&self, request: Request<Body>, service: S) -> Response<Body>
+    where
+        S: FnOnce(Request<Body>) -> F,
+        F: Future<Output = Result<Response<Body>, ServiceError>>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let account = parts.extensions.remove::<Arc<Account>>();
+        let made = RequestId::of(&parts.headers);
+        let trace = Trace::enter(self.tracing, &mut parts, || {
+            account.map_or(made, |account| account.request_id.clone())
+        });
+        let response = service(Request::from_parts(parts, body)).await;
+        let response = response.unwrap_or_else(|e| error_response(&e));
+        if let Some(mut trace) = trace {
+            (trace.status, trace.outcome) = (Some(response.status()), "ok");
+        }
+        response
     }
 }
 
@@ -121,7 +149,17 @@ impl Exchange {
             // A service that has nothing to say: there is nowhere to go on to (CONTRACT 3).
             Flow::Service => {
                 let why = "the plugin service neither ended nor streamed the response";
-                Flow::Fail(Failure::NoAnswer(why.into()))
+                let failure = Failure::NoAnswer(why.into());
+                let lane = self.slots[service.slot].lane.clone();
+                let account = self.account();
+                account.failed(
+                    service,
+                    Phase::RequestFilter,
+                    &failure,
+                    false,
+                    lane.as_deref().map(|l| &**l),
+                );
+                Flow::Fail(failure)
             }
             stopped => stopped,
         }
@@ -156,9 +194,10 @@ impl Exchange {
         phase: Phase,
         failure: Failure,
     ) -> Option<Failure> {
+        let account = self.account();
         let slot = &mut self.slots[step.slot];
         slot.seat = Seat::Empty;
-        let judged = step.judge(phase, failure);
+        let judged = step.judge(phase, failure, &account, slot.lane.as_deref().map(|l| &**l));
         slot.failed = judged.is_some();
         judged
     }

@@ -12,9 +12,11 @@ use super::exchange::{Exchange, Seat};
 use super::header_names::HeaderNames;
 use super::mutation;
 use super::tape;
+use super::trace::PhaseSpan;
 use crate::error::Failure;
+use crate::metrics;
 use crate::rope::Rope;
-use crate::session::{Event, Held, HostCall, Invocation, Phase, Session, Verdict};
+use crate::session::{Event, Held, HostCall, Invocation, Permit, Phase, Session, Verdict};
 
 /// What a phase gets besides the request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +44,8 @@ pub(super) struct Handler {
     pub(super) invocation: Invocation,
     phase: Phase,
     pub(super) slot: usize,
+    /// Of a handler that streams.
+    pub(super) span: Option<PhaseSpan>,
     payload: Bytes,
     feeds: Feeds,
     /// The request body goes to it before it asked, and it did not ask yet.
@@ -66,8 +70,20 @@ impl Exchange {
         phase: Phase,
         extra: Extra<'_>,
     ) -> Result<Option<Outcome>, Failure> {
-        let Some(handler) = self.begin(step, phase, extra).await? else { return Ok(None) };
-        handler.outcome(self, &step.names).await.map(Some)
+        let span = match (&self.trace, self.slots[step.slot].span.take()) {
+            (Some(_), Some(span)) if phase == Phase::ResponseBodyFilter => Some(span),
+            (Some(trace), _) => Some(trace.phase(step, phase)),
+            (None, _) => None,
+        };
+        let mut outcome = match self.begin(step, phase, extra).await {
+            Ok(Some(handler)) => handler.outcome(self, &step.names).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(failure) => Err(failure),
+        };
+        if let Some(span) = span {
+            self.slots[step.slot].span = leave(span, &mut outcome, extra);
+        }
+        outcome
     }
 
     async fn begin(
@@ -76,8 +92,13 @@ impl Exchange {
         phase: Phase,
         extra: Extra<'_>,
     ) -> Result<Option<Handler>, Failure> {
-        let Some(session) = self.session(step, phase).await? else { return Ok(None) };
-        let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
+        let (begun, queued) = metrics::waited(async {
+            let Some(session) = self.session(step, phase).await? else { return Ok(None) };
+            Invocation::begin(session, phase, step.policy(phase).timeout).await.map(Some)
+        })
+        .await;
+        let Some(mut invocation) = begun? else { return Ok(None) };
+        invocation.queued(queued);
         let opens = invocation.opens();
         let holder = if opens { self.record_holder(step.slot, invocation.lane()) } else { None };
         let features = invocation.lane().peer.features;
@@ -131,7 +152,7 @@ impl Exchange {
             let call = HostCall { number: 0, method: wire::METHOD_READ_REQUEST_FULL_BODY };
             feeds.add(call, Source::Request(Reader::Whole));
         }
-        Ok(Some(Handler { invocation, phase, slot: step.slot, payload, feeds, ahead }))
+        Ok(Some(Handler { invocation, phase, slot: step.slot, span: None, payload, feeds, ahead }))
     }
 
     /// The session to run `phase` of `step` in; `None` when it does not want it.
@@ -151,11 +172,60 @@ impl Exchange {
             }
             _ => {}
         }
+        if self.slots[step.slot].outside && phase == Phase::Logging {
+            return Ok(None);
+        }
+        let permit = self.admit(step, phase).await?;
         let pin = self.lane(step).ok_or(Failure::NotReady)?;
         let lane = Arc::clone(&*pin);
-        self.slots[step.slot].lane = Some(pin);
-        Ok(Some(Held::Own(Session::new(lane, &step.item.entry)?)))
+        let slot = &mut self.slots[step.slot];
+        slot.lane = Some(pin);
+        slot.permit = permit.as_ref().map(Arc::downgrade).unwrap_or_default();
+        let session = Session::new(lane, &step.item.entry, self.request_id.clone(), permit)?;
+        Ok(Some(Held::Own(session)))
     }
+
+    /// A place for a session in this step's plugin: the one the request has there already, or the next that is free;
+    /// `None` where there is no limit.
+    async fn admit(
+        &mut self,
+        step: &PluginStep,
+        phase: Phase,
+    ) -> Result<Option<Arc<Permit>>, Failure> {
+        let admission = &step.binding.bounds.admission;
+        if !admission.is_limited() {
+            return Ok(None);
+        }
+        let mut held = self.slots.iter().filter_map(|slot| slot.permit.upgrade());
+        if let Some(permit) = held.find(|permit| admission.gave(permit)) {
+            return Ok(Some(permit));
+        }
+        // True for good if this fails, or its client leaves meanwhile.
+        self.slots[step.slot].outside = true;
+        let permit = admission.enter(step.policy(phase).timeout).await?;
+        self.slots[step.slot].outside = false;
+        Ok(permit)
+    }
+}
+
+/// Tells the span of a phase what came of it; it is handed back if the phase goes on with the next piece of a body.
+fn leave(
+    mut span: PhaseSpan,
+    outcome: &mut Result<Option<Outcome>, Failure>,
+    extra: Extra<'_>,
+) -> Option<PhaseSpan> {
+    match outcome {
+        Ok(None) => span = span.idle(),
+        Ok(Some(Outcome::Next)) => span.ran("next"),
+        Ok(Some(Outcome::End)) => span.ran("end"),
+        Ok(Some(Outcome::Stream(handler, _))) => {
+            handler.span = Some(span);
+            return None;
+        }
+        Err(failure) => span.ran(failure.reason()),
+    }
+    let goes_on = matches!((outcome, extra.piece), (Ok(Some(_)), Some((_, false))));
+    goes_on.then_some(span)
 }
 
 impl Handler {

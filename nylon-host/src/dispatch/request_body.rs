@@ -8,13 +8,17 @@ use http_body::Frame;
 use nylon_protocol::wire;
 use tokio::sync::Mutex;
 
+use super::account::Account;
 use super::chain::{Chain, PluginStep};
 use super::exchange::Exchange;
 use super::mutation;
 use super::phase::INLINE_WITH_PIECE;
 use super::too_long;
+use super::trace::PhaseSpan;
 use crate::body::{Body, BodyError, Pump};
 use crate::error::Failure;
+use crate::lane::Pin;
+use crate::metrics;
 use crate::session::{Event, Held, Invocation, Phase, Session, Verdict};
 
 /// A session that filters the request body, with the payload of its step.
@@ -23,6 +27,9 @@ struct Filter {
     index: usize,
     session: Arc<Mutex<Session>>,
     payload: Bytes,
+    lane: Option<Pin>,
+    account: Arc<Account>,
+    span: Option<Mutex<PhaseSpan>>,
 }
 
 /// Takes the body out of the exchange's tape.
@@ -34,7 +41,11 @@ pub(super) fn filtered(exchange: &mut Exchange, chain: &Arc<Chain>) -> Body {
             continue;
         }
         let Some(session) = seat.share() else { continue };
-        filters.push(Filter { index, session, payload: exchange.payload(step) });
+        let span = exchange.trace.as_ref().map(|trace| trace.phase(step, Phase::RequestBodyFilter));
+        let span = span.map(|span| Mutex::new(span.idle()));
+        let (lane, account) = (exchange.slots[step.slot].lane.clone(), exchange.account());
+        let payload = exchange.payload(step);
+        filters.push(Filter { index, session, payload, lane, account, span });
     }
     let body = exchange.tape.forward();
     if filters.is_empty() || http_body::Body::is_end_stream(&body) {
@@ -113,13 +124,20 @@ impl Filter {
     async fn run(&self, chain: &Chain, piece: Bytes, last: bool) -> Result<Bytes, Failure> {
         let Some(step) = chain.plugins().nth(self.index) else { return Ok(piece) };
         let phase = Phase::RequestBodyFilter;
-        match self.filter(step, &piece, last).await {
+        let filtered = self.filter(step, &piece, last).await;
+        if let (Some(span), Ok(Some(_)) | Err(_)) = (&self.span, &filtered) {
+            span.lock().await.ran(filtered.as_ref().map_or_else(Failure::reason, |_| "next"));
+        }
+        match filtered {
             Ok(Some(body)) => Ok(body),
             Ok(None) => Ok(piece),
-            Err(failure) => match step.judge(phase, failure) {
-                None => Ok(piece),
-                Some(failure) => Err(failure),
-            },
+            Err(failure) => {
+                match step.judge(phase, failure, &self.account, self.lane.as_deref().map(|l| &**l))
+                {
+                    None => Ok(piece),
+                    Some(failure) => Err(failure),
+                }
+            }
         }
     }
 
@@ -130,13 +148,18 @@ impl Filter {
         last: bool,
     ) -> Result<Option<Bytes>, Failure> {
         let phase = Phase::RequestBodyFilter;
-        let session = self.session.clone().lock_owned().await;
-        if !session.wants(phase) {
-            return Ok(None);
-        }
-        let minor = session.lane().peer.minor;
-        let session = Held::Shared(session);
-        let mut invocation = Invocation::begin(session, phase, step.policy(phase).timeout).await?;
+        let (begun, queued) = metrics::waited(async {
+            let session = self.session.clone().lock_owned().await;
+            if !session.wants(phase) {
+                return Ok(None);
+            }
+            let session = Held::Shared(session);
+            Invocation::begin(session, phase, step.policy(phase).timeout).await.map(Some)
+        })
+        .await;
+        let Some(mut invocation) = begun? else { return Ok(None) };
+        invocation.queued(queued);
+        let minor = invocation.lane().peer.minor;
         invocation.send(false, |record| {
             match self.payload.len() {
                 0 => {}

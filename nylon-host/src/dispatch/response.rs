@@ -35,6 +35,7 @@ impl Guard {
     /// Sends the head as it now is, and the body through those who want it.
     fn send(mut self, mut body: Body) -> Response<Body> {
         let exchange = self.exchange();
+        exchange.seal();
         let bare = exchange.is_bare();
         if bare && exchange.parts.method != Method::HEAD {
             body = Body::empty();
@@ -49,7 +50,7 @@ impl Guard {
             tasks.spawn(self.take().pump(body, pump));
             return respond_with(head, filtered);
         }
-        if !exchange.wanted(Phase::Logging) {
+        if !exchange.wanted(Phase::Logging) && exchange.trace.is_none() {
             let head = (exchange.status, std::mem::take(&mut exchange.headers));
             self.done();
             return respond_with(head, body);
@@ -82,7 +83,9 @@ impl Guard {
             return self.send(body);
         }
         handler.invocation.reply(&call, &[]);
+        let exchange = self.exchange();
         exchange.streams();
+        exchange.seal();
         let (tasks, head) = (exchange.chain.tasks.clone(), exchange.head_parts());
         let bare = exchange.is_bare();
         let (pump, body) = Body::pumped();
@@ -297,7 +300,7 @@ impl Exchange {
     /// Hands the pieces of a streaming handler to the client until it ends the stream, then logs.
     async fn pump_stream(mut self, mut handler: Box<Handler>, pump: Pump) {
         let bare = self.is_bare();
-        loop {
+        let outcome = loop {
             let event = tokio::select! {
                 event = handler.next(&mut self) => event,
                 () = pump.closed() => Err(Failure::ClientGone),
@@ -316,32 +319,47 @@ impl Exchange {
                     self.sent += if bare { 0 } else { bytes as u64 };
                     handler.invocation.give_back(bytes);
                 }
-                Ok(Event::Done(Verdict::StreamEnd, _)) => break,
+                Ok(Event::Done(Verdict::StreamEnd, _)) => break "stream",
                 Ok(Event::Call(_) | Event::Room) => {}
                 Ok(Event::Done(..) | Event::StreamHead(..)) => {
-                    self.cut(&pump, Failure::Refused("NEXT or END after Stream()".into())).await;
-                    break;
+                    let failure = Failure::Refused("NEXT or END after Stream()".into());
+                    break self.cut(&pump, handler.slot, failure).await;
                 }
-                Err(failure) => {
-                    self.cut(&pump, failure).await;
-                    break;
-                }
+                Err(failure) => break self.cut(&pump, handler.slot, failure).await,
             }
+        };
+        if let Some(span) = &mut handler.span {
+            span.ran(outcome);
         }
         drop(pump);
         handler.leave(&mut self);
         self.log().await;
     }
 
-    /// Ends a response that has begun, so that nobody takes it for a whole one.
-    async fn cut(&mut self, pump: &Pump, failure: Failure) {
+    /// Ends a response that has begun, so that nobody takes it for a whole one; the reason in a word.
+    async fn cut(&mut self, pump: &Pump, slot: usize, failure: Failure) -> &'static str {
+        let (chain, account) = (self.chain.clone(), self.account());
+        let step = chain.plugins().chain(&chain.service).find(|step| step.slot == slot);
+        if let Some(step) = step.filter(|_| failure.is_of_plugin()) {
+            let lane = self.slots[slot].lane.as_deref().map(|l| &**l);
+            account.failed(step, Phase::RequestFilter, &failure, false, lane);
+        }
+        let reason = failure.reason();
         self.error = Some(failure.to_string());
         let _ = pump.send(Err(BodyError::from(failure))).await;
+        reason
     }
 
     /// Logging of the middleware, in order; END stops those that follow.
     pub(super) async fn log(mut self) {
         let chain = self.chain.clone();
+        if let Some(trace) = &mut self.trace {
+            trace.outcome = match (&self.error, trace.status) {
+                (None, _) => "ok",
+                (Some(_), None) => "client_gone",
+                (Some(_), Some(_)) => "error",
+            };
+        }
         for step in chain.plugins() {
             let extra = Extra { piece: None, stats: true };
             match self.run(step, Phase::Logging, extra).await {

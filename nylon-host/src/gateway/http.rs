@@ -8,10 +8,11 @@ use ::http::header::{self, HeaderName, HeaderValue};
 use ::http::{Request, Response, StatusCode, Version};
 
 use super::files::Files;
+use super::traffic::Traffic;
 use super::upstream::{Upstream, strip_named};
 use crate::body::Body;
 use crate::dispatch::route::{Found, Matched, Router, Target, host_without_port};
-use crate::dispatch::{Chain, Client, ServiceError, error_response};
+use crate::dispatch::{Account, Chain, Client, ServiceError, error_response};
 
 /// Everything needed to answer requests.
 #[derive(Debug)]
@@ -19,6 +20,11 @@ pub(super) struct Site {
     pub(super) selector: HeaderName,
     pub(super) router: Router,
     pub(super) paths: HashMap<Target, Result<Served, String>>,
+    /// Names of the routes, by their indices.
+    pub(super) routes: Vec<Arc<str>>,
+    /// Whether each request is logged.
+    pub(super) access: bool,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 /// A path of a route, ready to serve.
@@ -46,9 +52,15 @@ impl Site {
         peer: SocketAddr,
     ) -> Response<Body> {
         let mut request = request.map(Body::from);
+        let account = self.access.then(|| Account::open(&mut request, peer.ip()));
         let found = admit(&mut request).and_then(|()| self.find(&request));
-        match found {
-            Ok((served, matched)) => served.answer(request, peer, matched).await,
+        let response = match found {
+            Ok((served, matched)) => {
+                if let Some(access) = account.as_ref().and_then(|account| account.access()) {
+                    access.routed(self.routes[matched.target.route].clone());
+                }
+                served.answer(request, peer, matched).await
+            }
             Err(error) => {
                 let mut response = error_response(&error.error);
                 if let Some(allow) = error.allow {
@@ -56,6 +68,10 @@ impl Site {
                 }
                 response
             }
+        };
+        match account {
+            Some(account) => account.close(response),
+            None => response,
         }
     }
 

@@ -6,7 +6,9 @@
 mod files;
 mod http;
 pub mod modifier;
+mod observe;
 mod setup;
+mod traffic;
 mod upstream;
 
 use std::future::Future;
@@ -27,12 +29,17 @@ use crate::host::Host;
 pub use setup::{SetupError, plugin_spec, unknown_entries};
 
 use http::Site;
+use observe::Observer;
+use traffic::Traffic;
 use upstream::Pool;
 
 /// A gateway that listens and whose plugins are ready.
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<TcpListener>,
+    /// Where those who watch it ask.
+    watched: Vec<TcpListener>,
+    observer: Arc<Observer>,
     shared: Arc<Shared>,
     grace: Duration,
 }
@@ -47,6 +54,7 @@ struct Shared {
     site: ArcSwap<Site>,
     host: Host,
     pool: Pool,
+    traffic: Arc<Traffic>,
     lenient: bool,
     /// One reload at a time.
     reloading: Mutex<()>,
@@ -71,18 +79,6 @@ impl Gateway {
         setup::start(config, lenient).await
     }
 
-    fn new(
-        listeners: Vec<TcpListener>,
-        site: Site,
-        host: Host,
-        pool: Pool,
-        lenient: bool,
-        grace: Duration,
-    ) -> Self {
-        let (site, reloading) = (ArcSwap::from_pointee(site), Mutex::default());
-        Self { listeners, shared: Arc::new(Shared { site, host, pool, lenient, reloading }), grace }
-    }
-
     /// To tell it something while it serves.
     pub fn control(&self) -> Control {
         Control(self.shared.clone())
@@ -101,7 +97,15 @@ impl Gateway {
     /// Serves until `stop` resolves, then stops accepting, finishes what is in flight within the grace period, runs
     /// the plugins' shutdown hooks and returns.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { listeners, shared, grace } = self;
+        let Self { listeners, watched, observer, shared, grace } = self;
+        // Until the end: a gateway that drains says so.
+        let mut observers = JoinSet::new();
+        for listener in watched {
+            if let Ok(addr) = listener.local_addr() {
+                tracing::info!(%addr, "metrics, livez and readyz");
+            }
+            observers.spawn(observe::serve(listener, observer.clone()));
+        }
         let graceful = GracefulShutdown::new();
         let mut accepting = JoinSet::new();
         let (connections, mut incoming) = tokio::sync::mpsc::channel::<(TcpStream, SocketAddr)>(64);
@@ -124,6 +128,7 @@ impl Gateway {
                 () = &mut stop => break,
             }
         }
+        observer.drain();
         // Dropping the accept tasks closes the listeners: nobody new gets in.
         drop(accepting);
         drop(incoming);
@@ -152,9 +157,9 @@ impl Control {
         &self,
         config: Config,
     ) -> Result<Vec<crate::config::Diagnostic>, SetupError> {
-        let Shared { site, host, pool, lenient, reloading } = &*self.0;
+        let Shared { site, host, pool, traffic, lenient, reloading } = &*self.0;
         let _one = reloading.lock().await;
-        let (new, warnings) = setup::site(config, *lenient, host, pool).await?;
+        let (new, warnings) = setup::site(config, *lenient, host, pool, traffic).await?;
         site.store(Arc::new(new));
         Ok(warnings)
     }
@@ -190,9 +195,16 @@ fn connection(
     shared: Arc<Shared>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
     let _ = stream.set_nodelay(true);
+    let connected = shared.traffic.connected();
     let service = hyper::service::service_fn(move |request| {
+        let _ = &connected;
         let site = shared.site.load_full();
-        async move { Ok::<_, std::convert::Infallible>(site.answer(request, peer).await) }
+        async move {
+            let start = Instant::now();
+            let response = site.answer(request, peer).await;
+            site.traffic.answered(response.status(), start.elapsed());
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -5,12 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::Gateway;
 use super::files::Files;
 use super::http::{Served, Service, Site};
+use super::observe::Observer;
+use super::traffic::Traffic;
 use super::upstream::{self, Pool, Upstream};
+use super::{Gateway, Shared};
 use crate::config::{Config, Diagnostic, Middleware, Plugin, PluginCall, ServiceKind, Severity};
 use crate::dispatch::route::Target;
 use crate::dispatch::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
@@ -47,7 +50,7 @@ fn join<T: std::fmt::Display>(all: &[T]) -> String {
 fn hint(e: &io::Error) -> &'static str {
     match e.kind() {
         io::ErrorKind::AddrInUse => {
-            " (another program listens there: stop it, or choose another `http` address)"
+            " (another program listens there: stop it, or choose another address)"
         }
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 need privileges: choose another, or grant CAP_NET_BIND_SERVICE)"
@@ -62,12 +65,17 @@ pub(super) async fn start(
 ) -> Result<(Gateway, Vec<Diagnostic>), SetupError> {
     refuse_unstartable(&config, lenient)?;
     let listeners = config.runtime.http.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let watched = config.runtime.metrics.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let grace = config.runtime.grace_period;
+    let traffic = Arc::new(Traffic::default());
     let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
     let host = Host::start(Vec::new()).await?;
-    match site(config, lenient, &host, &pool).await {
+    match site(config, lenient, &host, &pool, &traffic).await {
         Ok((site, warnings)) => {
-            Ok((Gateway::new(listeners, site, host, pool, lenient, grace), warnings))
+            let observer = Arc::new(Observer::new(&host, traffic.clone()));
+            let (site, reloading) = (ArcSwap::from_pointee(site), tokio::sync::Mutex::default());
+            let shared = Arc::new(Shared { site, host, pool, traffic, lenient, reloading });
+            Ok((Gateway { listeners, watched, observer, shared, grace }, warnings))
         }
         Err(e) => {
             host.stop(STOP_GRACE).await;
@@ -85,6 +93,7 @@ pub(super) async fn site(
     lenient: bool,
     host: &Host,
     pool: &Pool,
+    traffic: &Arc<Traffic>,
 ) -> Result<(Site, Vec<Diagnostic>), SetupError> {
     let severity = if lenient { Severity::Warning } else { Severity::Error };
     let unstartable = refuse_unstartable(&config, lenient)?;
@@ -96,7 +105,10 @@ pub(super) async fn site(
         .iter()
         .zip(&payloads)
         .filter(|(plugin, _)| !missing.contains(&plugin.name))
-        .map(|(plugin, payloads)| (plugin, spec(plugin, payloads)))
+        .map(|(plugin, payloads)| {
+            let crash_reports = config.runtime.crash_reports.clone();
+            (plugin, PluginSpec { crash_reports, ..spec(plugin, payloads) })
+        })
         .unzip();
     let (prepared, failed) = host.prepare(specs).await?;
     let problem = |i: usize, e| plugins[i].not_started(e).with_severity(severity);
@@ -129,7 +141,10 @@ pub(super) async fn site(
         }
     };
     prepared.commit();
-    Ok((Site { selector: config.header_selector, router: config.router, paths }, warnings))
+    let routes = config.routes.iter().map(|r| r.name.as_str().into()).collect();
+    let (access, traffic) = (config.runtime.log.access, traffic.clone());
+    let (selector, router) = (config.header_selector, config.router);
+    Ok((Site { selector, router, paths, routes, access, traffic }, warnings))
 }
 
 /// Plugins whose program cannot be run: an error, unless `lenient`.
@@ -245,6 +260,9 @@ fn spec(plugin: &Plugin, payloads: &[Vec<u8>]) -> PluginSpec {
         start_timeout: plugin.start_timeout,
         supervision: plugin.supervision,
         required: plugin.required,
+        sandbox: plugin.sandbox.clone(),
+        sha256: plugin.sha256,
+        limits: plugin.limits.clone(),
         ..PluginSpec::new(plugin.name.clone(), plugin.file.clone())
     }
 }
@@ -306,6 +324,7 @@ fn chain<'c>(
         let plugin = config.plugins[call.plugin].name.clone();
         Item::new(plugin, call.entry.clone()).payload(payload).policies(call.policies)
     };
+    builder = builder.failure_header(config.runtime.failure_header).tracing(config.runtime.tracing);
     for m in middleware {
         builder = match m {
             Middleware::Plugin(call) => builder.item(item(call))?,

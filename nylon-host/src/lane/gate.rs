@@ -49,6 +49,18 @@ pub enum SpinReason {
     Idle = 11,
 }
 
+impl SpinReason {
+    /// The reason with this number in the telemetry segment.
+    pub fn from_number(number: u64) -> Option<Self> {
+        use SpinReason::*;
+        let all = [
+            Fresh, Policy, FewCpus, Throttled, TwoCpus, Sparse, Slow, Probing, Pays, NoGain,
+            Missed, Idle,
+        ];
+        all.into_iter().find(|reason| *reason as u64 == number)
+    }
+}
+
 impl fmt::Display for SpinReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -4,13 +4,17 @@
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
 mod buffer;
+mod dump;
 mod flood;
+mod frames;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod origin;
 mod peer;
 mod pins;
 mod polling;
+mod queue;
 mod reactor;
 mod registry;
 mod table;
@@ -22,20 +26,25 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use tokio::sync::Notify;
 
+pub use dump::{LaneCounters, LaneDump, RingDump, RunDump, SessionDump, WorkerSays};
+pub use frames::{Direction, FrameDump};
 pub(crate) use gate::{Cpus, Gate};
 pub use gate::{SpinDecision, SpinReason, WaitPolicy};
+pub(crate) use origin::{Ask, Begun, Origin};
 pub(crate) use peer::{Fault, Peer};
+pub(crate) use queue::Queue;
 pub(crate) use registry::{Pin, Registry};
 pub(crate) use table::Inbound;
 
 use buffer::Buffer;
 use polling::Polling;
+use queue::Place;
 use table::{Delivery, Table};
 use writer::{Sent, Writer};
 
@@ -46,6 +55,8 @@ use crate::error::Failure;
 pub(crate) struct Counters {
     /// Frames taken from the worker.
     pub frames_up: AtomicU64,
+    /// Bytes of payload they had.
+    pub bytes_up: AtomicU64,
     /// Invocations begun.
     pub calls: AtomicU64,
     /// Invocations that ran out of time.
@@ -67,6 +78,7 @@ pub(crate) struct Lane {
     freed: Notify,
     /// Bytes of bodies the worker has staged for commits to come.
     staged: AtomicU64,
+    /// Callers that wait for a credit.
     waiting: AtomicU64,
     table: Mutex<Table>,
     writer: Mutex<Writer>,
@@ -74,6 +86,8 @@ pub(crate) struct Lane {
     waker: WorkerWaker,
     /// N of either ring.
     slots: u32,
+    /// Its number among the lanes of its worker.
+    index: u32,
     polling: Polling,
     /// Frames were published and the worker is to be rung at the end of the turn.
     owed: Notify,
@@ -81,6 +95,19 @@ pub(crate) struct Lane {
     nudge: Notify,
     watching: AtomicBool,
     watch_nudge: Notify,
+}
+
+/// What is on its way on a lane, and waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Callers that wait for a credit.
+    pub(crate) waiting: u64,
+    /// Frames sent that the worker has not taken, or that there was no room for yet.
+    pub(crate) ring: u64,
+    /// Bytes of the down ring's arena that the worker has not given back.
+    pub(crate) arena: u64,
+    /// Bytes of bodies the worker has staged.
+    pub(crate) staged: u64,
 }
 
 /// The host's reading end, with the place where payloads go.
@@ -105,11 +132,6 @@ pub(crate) struct Shape {
     pub(crate) lanes: u32,
 }
 
-/// Callers that may wait for a credit at the same time; more are refused at once.
-const WAITING_MAX: u64 = 256;
-/// The longest wait for a credit.
-const CREDIT_WAIT: Duration = Duration::from_secs(1);
-
 impl Lane {
     /// A lane whose reactor runs from now on as a task of the current runtime, until the worker is gone.
     ///
@@ -123,6 +145,7 @@ impl Lane {
     ) -> std::io::Result<Arc<Self>> {
         let Shape { slots, window, .. } = shape;
         let credits = slots / 2;
+        let writer = Writer::new(peer.clone(), end.down, backlog_max(credits, window));
         let lane = Arc::new(Self {
             peer,
             counters: Counters::default(),
@@ -131,8 +154,9 @@ impl Lane {
             staged: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             table: Mutex::new(Table::new(&shape)),
-            writer: Mutex::new(Writer::new(end.down, backlog_max(credits, window))),
+            writer: Mutex::new(writer),
             slots,
+            index: shape.index,
             up: Mutex::new(Up { ring: end.up, buffer: Buffer::default() }),
             waker: end.waker,
             polling: Polling::new(gate, Instant::now()),
@@ -147,26 +171,24 @@ impl Lane {
 
     /// Forgets a session on this side; `tell` the worker unless it closed it itself.
     pub(crate) fn close_session(&self, sid: u32, tell: bool) {
-        self.table().close_session(sid);
+        // What was open when the worker was given up stays to be seen until the lane goes.
+        if self.peer.fault().is_none() {
+            self.table().close_session(sid);
+        }
         if tell {
             self.send(&Frame { sid, ..Frame::new(wire::KIND_CLOSE) }, &[]);
         }
     }
 
-    /// Waits for a credit, at most a second and `budget`, and opens an invocation; with `sid` 0 in a new session, whose
-    /// id it returns as well.
-    pub(crate) async fn begin(
-        &self,
-        sid: u32,
-        phase: u8,
-        budget: Duration,
-    ) -> Result<(Token, u32), Failure> {
+    /// Waits for a credit, as the plugin's [`Queue`] allows and at most its budget, and opens an invocation; with `sid` 0 in
+    /// a new session.
+    pub(crate) async fn begin(&self, ask: Ask<'_>) -> Result<Begun, Failure> {
         // Whoever came first gets the next credit.
         let free = self.waiting.load(Ordering::Relaxed) == 0;
-        let begun = if free { self.table().begin(sid, phase) } else { None };
+        let begun = if free { self.table().begin(ask, Instant::now()) } else { None };
         let begun = match begun {
             Some(begun) => begun,
-            None => self.wait_to_begin(sid, phase, budget).await?,
+            None => self.wait_to_begin(ask).await?,
         };
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
         self.flying.fetch_add(1, Ordering::SeqCst);
@@ -174,16 +196,8 @@ impl Lane {
         Ok(begun)
     }
 
-    async fn wait_to_begin(
-        &self,
-        sid: u32,
-        phase: u8,
-        budget: Duration,
-    ) -> Result<(Token, u32), Failure> {
-        let place = Place(&self.waiting);
-        if place.0.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
-            return Err(Failure::Busy);
-        }
+    async fn wait_to_begin(&self, ask: Ask<'_>) -> Result<Begun, Failure> {
+        let _place = Place::take(&self.waiting);
         let credit = async {
             loop {
                 // Registered before the look, so that an end in between is not missed.
@@ -192,20 +206,23 @@ impl Lane {
                 if self.peer.fault().is_some() {
                     return Err(self.failure());
                 }
-                if let Some(begun) = self.table().begin(sid, phase) {
+                if let Some(begun) = self.table().begin(ask, Instant::now()) {
                     return Ok(begun);
                 }
                 freed.await;
             }
         };
-        tokio::time::timeout(budget.min(CREDIT_WAIT), credit).await.unwrap_or(Err(Failure::Busy))
+        self.peer.queue.wait(ask.budget, credit).await
     }
 
     /// Ends an invocation and gives its credit back. `unanswered`: its final frame has not come, and it should have by
     /// then.
     pub(crate) fn end(&self, token: Token, unanswered: Option<Instant>) {
         self.flying.fetch_sub(1, Ordering::Relaxed);
-        self.table().end(token, unanswered);
+        // As in `close_session`.
+        if self.peer.fault().is_none() {
+            self.table().end(token, unanswered);
+        }
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_one();
         }
@@ -317,7 +334,8 @@ impl Lane {
         let Some(frame) = ring.pop_into(|frame| buffer.place(frame))? else { return Ok(None) };
         let payload = buffer.take(&frame);
         let bytes = payload.len();
-        self.counters.frames_up.fetch_add(1, Ordering::Relaxed);
+        add(&self.counters.frames_up, 1);
+        add(&self.counters.bytes_up, bytes as u64);
         self.peer.frames.fetch_add(1, Ordering::Relaxed);
         if frame.kind == wire::KIND_PONG && self.table().ponged() {
             return Ok(Some(bytes));
@@ -347,6 +365,28 @@ impl Lane {
     /// Frames published down so far.
     pub(crate) fn frames_down(&self) -> u64 {
         lock(&self.writer).sent()
+    }
+
+    /// The same, and the bytes of payload they had.
+    pub(crate) fn sent_down(&self) -> (u64, u64) {
+        let writer = lock(&self.writer);
+        (writer.sent(), writer.bytes())
+    }
+
+    /// What is on its way and waits.
+    pub(crate) fn load(&self) -> Load {
+        let (sent, (backlog, _), arena) = {
+            let writer = lock(&self.writer);
+            (writer.sent(), writer.backlog(), writer.arena())
+        };
+        // What the worker says it took may be anything.
+        let untaken = sent.saturating_sub(self.waker.taken()).min(self.slots.into());
+        Load {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            ring: untaken + backlog as u64,
+            arena,
+            staged: self.staged.load(Ordering::Relaxed),
+        }
     }
 
     /// Open sessions.
@@ -406,15 +446,6 @@ impl Lane {
     }
 }
 
-/// A place among those who wait for a credit. Given back on drop: a client may leave while it waits.
-struct Place<'l>(&'l AtomicU64);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Bytes that may wait for room towards a worker: for each credit its step, a window of DATA, and the answers to CALLs.
 fn backlog_max(credits: u32, window: u32) -> usize {
     let each = (1 + wire::LIMIT_HOST_CALLS) * wire::LIMIT_RECORD + window as usize;
@@ -424,4 +455,9 @@ fn backlog_max(credits: u32, window: u32) -> usize {
 /// Locks; a panic elsewhere does not poison what we keep consistent ourselves.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds to a counter that nobody else writes meanwhile: whoever takes frames has the lane's reading end.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }

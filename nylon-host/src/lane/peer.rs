@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
 
 use nylon_protocol::Violation;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use super::Queue;
 use super::pins::Pins;
+use crate::metrics::CallTimes;
 
 /// Why a worker is no longer to be used.
 #[derive(Clone, Debug)]
@@ -16,6 +19,10 @@ pub(crate) enum Fault {
     Violation(Violation),
     /// Its process ended; how.
     Died(String),
+    /// It hung: no sign of life, or too many handlers past their deadline.
+    Hung,
+    /// It took more memory than it may; how much.
+    Memory(String),
     /// It is being stopped by us.
     Stopped,
 }
@@ -25,6 +32,8 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Violation(v) => write!(f, "protocol violation: {v}"),
             Self::Died(how) => f.write_str(how),
+            Self::Hung => f.write_str("it hung"),
+            Self::Memory(how) => f.write_str(how),
             Self::Stopped => f.write_str("stopped"),
         }
     }
@@ -34,6 +43,12 @@ impl std::fmt::Display for Fault {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) plugin: Arc<str>,
+    /// Its process id, for people.
+    pub(crate) pid: u32,
+    /// Which start of the plugin it is, from 1.
+    pub(crate) generation: u32,
+    /// When it was ready, by both clocks.
+    pub(crate) since: (Instant, SystemTime),
     /// Index of each entry, by name.
     pub(crate) entries: FxHashMap<String, u16>,
     /// By entry: whether its last handler that could asked for the whole body of its request.
@@ -41,6 +56,8 @@ pub(crate) struct Peer {
     pub(crate) minor: u16,
     /// What it agreed to, `wire::FEATURE_*` bits.
     pub(crate) features: u64,
+    /// Where requests of the plugin wait.
+    pub(crate) queue: Arc<Queue>,
     /// Frames taken from it, on all lanes: they share a bell, so who is woken may find that another was meant.
     pub(super) frames: AtomicU64,
     /// Requests that hold on to it.
@@ -48,26 +65,42 @@ pub(crate) struct Peer {
     /// Whether somebody looks after it now and then because calls are in flight.
     attended: AtomicBool,
     busy: Notify,
+    /// How long the calls of its plugin took.
+    pub(crate) times: Arc<CallTimes>,
     fault: OnceLock<Fault>,
     faulted: Notify,
 }
 
 impl Peer {
-    /// The worker of `plugin` that agreed on `minor` and `features`; its entries in the order of their indices.
-    pub(crate) fn new(plugin: Arc<str>, entries: &[String], minor: u16, features: u64) -> Self {
+    /// A worker that is ready: `who` is its plugin, pid and generation. It agreed on `minor` and `features`; its entries
+    /// are in the order of their indices.
+    pub(crate) fn new(
+        who: (Arc<str>, u32, u32),
+        entries: &[String],
+        minor: u16,
+        features: u64,
+        queue: Arc<Queue>,
+        times: Arc<CallTimes>,
+    ) -> Self {
         let asks_body = entries.iter().map(|_| AtomicBool::new(false)).collect();
         let entries = entries.iter().zip(0u16..).map(|(name, i)| (name.clone(), i)).collect();
         let (fault, faulted) = (OnceLock::new(), Notify::new());
+        let (plugin, pid, generation) = who;
         Self {
             plugin,
+            pid,
+            generation,
+            since: (Instant::now(), SystemTime::now()),
             entries,
             asks_body,
             minor,
             features,
+            queue,
             frames: AtomicU64::new(0),
             pins: Pins::default(),
             attended: AtomicBool::new(false),
             busy: Notify::new(),
+            times,
             fault,
             faulted,
         }
@@ -94,6 +127,17 @@ impl Peer {
     /// Waits for the first call since [`Self::rests`].
     pub(crate) async fn busy(&self) {
         self.busy.notified().await;
+    }
+
+    /// The name of the entry with this index; empty when there is none.
+    pub(crate) fn entry(&self, index: u16) -> &str {
+        self.entries.iter().find(|(_, i)| **i == index).map_or("", |(name, _)| name)
+    }
+
+    /// Logs that ringing it failed: it sleeps on, until something else wakes it.
+    pub(super) fn not_rung(&self, error: &std::io::Error) {
+        let Self { plugin, pid: worker, generation, .. } = self;
+        tracing::warn!(%plugin, worker, generation, %error, "cannot ring the worker");
     }
 
     /// Reports that the worker is not to be used any more; the first report counts.

@@ -12,7 +12,7 @@ use nylon_shm::{Armed, Consumer, MappedRing};
 use tokio::sync::Notify;
 
 use super::gate::{CATCH_UP, Cpus, Gate, IDLE, SpinDecision, SpinReason};
-use super::{Fault, Lane, Up, lock, reactor};
+use super::{Fault, Lane, Peer, Up, lock, reactor};
 
 /// How often the CPUs are counted anew while calls come.
 const RECOUNT: Duration = Duration::from_secs(10);
@@ -184,7 +184,8 @@ impl Lane {
     /// Tells both sides; called with the gate locked.
     fn obey(&self, decision: Option<SpinDecision>) {
         let Some(SpinDecision { spin, reason }) = decision else { return };
-        tracing::debug!(plugin = %self.peer.plugin, ?spin, %reason, "spin gate");
+        let Peer { plugin, pid: worker, generation, .. } = &*self.peer;
+        tracing::debug!(%plugin, worker, generation, ?spin, %reason, "spin gate");
         let spin = u32::try_from(spin.as_nanos()).unwrap_or(u32::MAX);
         let before = self.polling.spin.swap(spin, Ordering::Relaxed);
         if spin != before {

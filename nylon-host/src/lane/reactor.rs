@@ -157,7 +157,7 @@ pub(super) fn ring_space(lane: &Lane, up: &mut nylon_shm::Consumer<nylon_shm::Ma
     if up.must_ring_space()
         && let Err(e) = lane.waker.ring_space()
     {
-        tracing::warn!(error = %e, "cannot ring the worker");
+        lane.peer.not_rung(&e);
     }
 }
 
@@ -196,6 +196,6 @@ fn urge(lane: &Lane) {
         lane.waker.rescue()
     };
     if let Err(e) = rung {
-        tracing::warn!(error = %e, "cannot ring the worker");
+        lane.peer.not_rung(&e);
     }
 }

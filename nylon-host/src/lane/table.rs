@@ -4,16 +4,18 @@
 //! phase, and how many bytes may be on their way in either direction.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nylon_protocol::check::{self, Issued, Verdict, Window};
 use nylon_protocol::{Frame, Token, Violation, wire};
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use super::Shape;
 use super::flood::Flood;
+use super::origin::{Ask, Begun, Open, Origin, Running};
 use crate::rope;
 
 /// A frame that came up, with its payload.
@@ -27,6 +29,8 @@ pub(crate) struct Inbound {
 struct Slot {
     /// What a frame's token is held to.
     issued: Issued,
+    /// When it was begun, and the time it has.
+    begun: Option<(Instant, Duration)>,
     /// Its final frame has come; what follows is dropped.
     finished: bool,
     /// CALLs of the worker not answered yet.
@@ -48,7 +52,8 @@ impl Slot {
         let (up, down) = (Window::new(window), Window::new(window));
         let inbox = VecDeque::new();
         let (calls, told, queued) = (0, 0, 0);
-        Self { issued, finished: false, calls, up, told, down, inbox, queued, waker: None }
+        let begun = None;
+        Self { issued, begun, finished: false, calls, up, told, down, inbox, queued, waker: None }
     }
 
     /// The same slot for another invocation: its inbox keeps its room, if it is small.
@@ -57,6 +62,23 @@ impl Slot {
         inbox.clear();
         inbox.shrink_to(INBOX_KEPT);
         *self = Self { inbox, ..Self::new(issued, window) };
+    }
+
+    /// The invocation in slot `idx`, by its session.
+    fn running(&self, idx: u32) -> Option<(u32, Running)> {
+        let Issued { generation, live, sid, phase } = self.issued;
+        let (since, budget) = self.begun.filter(|_| live)?;
+        let running = Running {
+            token: Token { idx, generation },
+            phase,
+            since,
+            budget,
+            answered: self.finished,
+            inbox: self.inbox.len(),
+            calls: self.calls,
+            room: self.down.room(),
+        };
+        Some((sid, running))
     }
 
     /// Queues a frame, within what an invocation may have waiting while its task waits for a client.
@@ -86,7 +108,8 @@ pub(crate) enum Delivery {
 pub(crate) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    sids: FxHashSet<u32>,
+    /// Open sessions by id: whose, and since when.
+    sids: FxHashMap<u32, (Origin, Instant)>,
     last_sid: u32,
     /// The first session id of this lane and the distance to the next: no other lane of the worker has the same.
     first_sid: u32,
@@ -123,7 +146,7 @@ impl Table {
         Self {
             slots: (0..credits).map(|_| Slot::new(NEVER, window)).collect(),
             free: (0..credits).rev().collect(),
-            sids: FxHashSet::default(),
+            sids: FxHashMap::default(),
             last_sid: 0,
             first_sid: shape.index + 1,
             sid_step: shape.lanes,
@@ -138,12 +161,13 @@ impl Table {
     }
 
     /// A session id no open session of this lane has, `1 ..= i32::MAX`.
-    fn open_session(&mut self) -> u32 {
+    fn open_session(&mut self, origin: &Origin, now: Instant) -> u32 {
         loop {
             let next = self.last_sid + self.sid_step;
             let wraps = self.last_sid == 0 || next > i32::MAX.unsigned_abs();
             self.last_sid = if wraps { self.first_sid } else { next };
-            if self.sids.insert(self.last_sid) {
+            if let Entry::Vacant(free) = self.sids.entry(self.last_sid) {
+                free.insert((origin.clone(), now));
                 return self.last_sid;
             }
         }
@@ -157,18 +181,40 @@ impl Table {
         self.sids.len()
     }
 
-    /// Opens an invocation in session `sid`, 0 for a new one; returns the session as well. `None` when all slots are in
-    /// use or the worker is gone.
-    pub(crate) fn begin(&mut self, sid: u32, phase: u8) -> Option<(Token, u32)> {
+    /// What is open, by session id: for people.
+    pub(super) fn open(&self) -> Vec<Open> {
+        let running: FxHashMap<u32, Running> =
+            (0..).zip(&self.slots).filter_map(|(idx, slot)| slot.running(idx)).collect();
+        let mut open: Vec<_> = (self.sids.iter())
+            .map(|(&sid, (origin, since))| Open {
+                sid,
+                origin: origin.clone(),
+                since: *since,
+                running: running.get(&sid).copied(),
+            })
+            .collect();
+        open.sort_unstable_by_key(|open| open.sid);
+        open
+    }
+
+    /// Cancelled invocations whose one final frame is still to come.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Opens an invocation; `None` when all slots are in use or the worker is gone.
+    pub(crate) fn begin(&mut self, ask: Ask<'_>, at: Instant) -> Option<Begun> {
         if self.dead {
             return None;
         }
         let idx = self.free.pop()?;
-        let sid = if sid == 0 { self.open_session() } else { sid };
+        let Ask { sid, phase, budget, origin } = ask;
+        let sid = if sid == 0 { self.open_session(origin, at) } else { sid };
         let slot = &mut self.slots[idx as usize];
         let generation = slot.issued.generation.checked_add(1).unwrap_or(1);
         slot.renew(Issued { generation, live: true, sid, phase }, self.window);
-        Some((Token { idx, generation }, sid))
+        slot.begun = Some((at, budget));
+        Some(Begun { token: Token { idx, generation }, sid, at })
     }
 
     /// Ends an invocation. `unanswered`: its final frame has not come and is expected; it should have come by then.

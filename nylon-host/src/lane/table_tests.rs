@@ -2,7 +2,10 @@
 
 use std::task::Waker;
 
+use uuid::Uuid;
+
 use super::*;
+use crate::request_id::RequestId;
 
 const WINDOW: u32 = 256 * 1024;
 
@@ -10,8 +13,22 @@ fn table() -> Table {
     Table::new(&Shape { slots: 16, window: WINDOW, index: 0, lanes: 1 })
 }
 
+fn origin() -> Origin {
+    Origin { request_id: RequestId::Made(Uuid::nil()), entry: 0 }
+}
+
+fn begin(table: &mut Table) -> Option<(Token, u32)> {
+    let (phase, budget) = (wire::PHASE_REQUEST_FILTER, Duration::from_secs(1));
+    let begun = table.begin(Ask { sid: 0, phase, budget, origin: &origin() }, Instant::now())?;
+    Some((begun.token, begun.sid))
+}
+
 fn open(table: &mut Table) -> (Token, u32) {
-    table.begin(0, wire::PHASE_REQUEST_FILTER).expect("a free slot")
+    begin(table).expect("a free slot")
+}
+
+fn open_session(table: &mut Table) -> u32 {
+    table.open_session(&origin(), Instant::now())
 }
 
 fn frame(kind: u8, (token, sid): (Token, u32), len: usize) -> Frame {
@@ -247,13 +264,13 @@ fn windows_that_free_nothing_are_not_kept() {
 #[test]
 fn session_ids_wrap_and_skip_live_ones() {
     let mut table = table();
-    assert_eq!((table.open_session(), table.open_session()), (1, 2));
+    assert_eq!((open_session(&mut table), open_session(&mut table)), (1, 2));
     table.last_sid = i32::MAX.unsigned_abs() - 1;
-    assert_eq!(table.open_session(), i32::MAX.unsigned_abs());
-    assert_eq!(table.open_session(), 3, "1 and 2 are open");
+    assert_eq!(open_session(&mut table), i32::MAX.unsigned_abs());
+    assert_eq!(open_session(&mut table), 3, "1 and 2 are open");
     table.close_session(1);
     table.last_sid = i32::MAX.unsigned_abs();
-    assert_eq!(table.open_session(), 1);
+    assert_eq!(open_session(&mut table), 1);
     assert_eq!(table.sessions(), 4);
 }
 
@@ -263,7 +280,7 @@ fn lanes_of_one_worker_have_no_session_id_in_common() {
         .map(|index| Table::new(&Shape { slots: 16, window: WINDOW, index, lanes: 4 }))
         .collect();
     let mut sids: Vec<u32> =
-        all.iter_mut().flat_map(|t| [t.open_session(), t.open_session()]).collect();
+        all.iter_mut().flat_map(|t| [open_session(t), open_session(t)]).collect();
     sids.sort_unstable();
     assert_eq!(sids, [1, 2, 3, 4, 5, 6, 7, 8]);
     let mut wrapped: Vec<u32> = all
@@ -271,7 +288,7 @@ fn lanes_of_one_worker_have_no_session_id_in_common() {
         .map(|table| {
             table.last_sid = i32::MAX.unsigned_abs() - 1;
             table.close_session(table.first_sid);
-            table.open_session()
+            open_session(table)
         })
         .collect();
     wrapped.sort_unstable();
@@ -282,7 +299,7 @@ fn lanes_of_one_worker_have_no_session_id_in_common() {
 fn generations_wrap_past_zero() {
     let mut table = table();
     table.slots[0].issued.generation = u32::MAX;
-    let (token, sid) = table.begin(0, 1).expect("a free slot");
+    let (token, sid) = open(&mut table);
     assert_eq!(token, Token { idx: 0, generation: 1 });
     let old = Token { generation: u32::MAX, ..token };
     assert!(reply(&mut table, (token, sid)).is_ok());
@@ -293,12 +310,12 @@ fn generations_wrap_past_zero() {
 fn credits_come_back_once() {
     let mut table = table();
     let open: Vec<_> = (0..8).map(|_| open(&mut table)).collect();
-    assert_eq!(table.begin(0, 1), None, "all in use");
+    assert_eq!(begin(&mut table), None, "all in use");
     for (token, _) in &open {
         table.end(*token, None);
         table.end(*token, None);
     }
     assert_eq!(table.free.len(), 8);
     table.die();
-    assert_eq!(table.begin(0, 1), None, "the worker is gone");
+    assert_eq!(begin(&mut table), None, "the worker is gone");
 }

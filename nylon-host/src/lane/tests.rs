@@ -1,13 +1,18 @@
 //! A lane with its worker's end in the same process.
 
+use std::time::Duration;
+
 use nylon_protocol::Geometry;
 use nylon_protocol::segment::Header;
 use nylon_shm::{Bell, Doorbell, Memory as _, Segments, WorkerBells, WorkerEnd};
+use uuid::Uuid;
 
 use super::*;
+use crate::request_id::RequestId;
 
 const SLOTS: u32 = 256;
 const WINDOW: u32 = 256 * 1024;
+const WAITING_MAX: u32 = 16;
 
 fn pair() -> (Arc<Lane>, WorkerEnd) {
     let header = Header { geometry: Geometry::default(), epoch: 7, abi_minor: 1, features: 0 };
@@ -16,33 +21,40 @@ fn pair() -> (Arc<Lane>, WorkerEnd) {
     let bell = || Bell::new().expect("an eventfd");
     let host_bell = bell();
     let far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
+    let queue = Arc::new(Queue::new(WAITING_MAX, Duration::from_secs(1)));
     let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
     let end = HostEnd::new(&host, 0, true, bells);
-    let peer = Arc::new(Peer::new("p".into(), &[], 1, 0));
+    let entries = ["entry".to_owned()];
+    let peer = Arc::new(Peer::new(("p".into(), 1, 1), &entries, 1, 0, queue, Arc::default()));
     let shape = Shape { slots: SLOTS, window: WINDOW, index: 0, lanes: 1 };
     let gate = Gate::new(WaitPolicy::Cpu, Cpus { usable: 2, throttled: 0 });
     let lane = Lane::open(peer, end, host_bell.into(), shape, gate);
     (lane.expect("a reactor"), far)
 }
 
+async fn begin(lane: &Lane) -> Result<Begun, Failure> {
+    let origin = Origin { request_id: RequestId::Made(Uuid::nil()), entry: 0 };
+    let ask = Ask { sid: 0, phase: 1, budget: Duration::from_secs(1), origin: &origin };
+    lane.begin(ask).await
+}
+
 #[tokio::test]
 async fn who_leaves_while_waiting_for_a_credit_leaves_no_trace() {
     let (lane, _far) = pair();
-    let second = Duration::from_secs(1);
     for _ in 0..SLOTS / 2 {
-        lane.begin(0, 1, second).await.expect("a credit");
+        begin(&lane).await.expect("a credit");
     }
     for _ in 0..WAITING_MAX + 10 {
-        let mut begin = Box::pin(lane.begin(0, 1, second));
+        let mut begin = Box::pin(begin(&lane));
         std::future::poll_fn(|cx| {
             assert!(begin.as_mut().poll(cx).is_pending(), "all credits are out");
             Poll::Ready(())
         })
         .await;
     }
-    assert_eq!(lane.waiting.load(Ordering::Relaxed), 0);
+    assert_eq!((lane.waiting.load(Ordering::Relaxed), lane.peer.queue.waiting()), (0, 0));
     lane.end(Token { idx: 0, generation: 1 }, None);
-    lane.begin(0, 1, second).await.expect("the credit that came back");
+    begin(&lane).await.expect("the credit that came back");
 }
 
 /// How often a worker that went to sleep was rung for `frames` frames of as many invocations, sent in one turn: before its
@@ -54,9 +66,9 @@ async fn bells(frames: u32) -> (u32, u32) {
     let before = rung(&far);
     let mut tokens = Vec::new();
     for _ in 0..frames {
-        tokens.push(lane.begin(0, 1, Duration::from_secs(1)).await.expect("a credit"));
+        tokens.push(begin(&lane).await.expect("a credit"));
     }
-    for (token, sid) in tokens {
+    for Begun { token, sid, .. } in tokens {
         lane.send(&Frame::of(wire::KIND_CALL, token, sid, 1), b"step");
     }
     let during = rung(&far) - before;
@@ -140,4 +152,42 @@ async fn a_writer_that_outlives_its_worker_does_not_hold_the_host() {
     writer.join().expect("no panic");
     let taken = lane.counters.frames_up.load(Ordering::Relaxed);
     assert!(taken <= u64::from(SLOTS), "{taken} frames of a dead worker");
+}
+
+#[tokio::test]
+async fn a_dump_has_the_sessions_and_what_was_said_last() {
+    let (lane, mut far) = pair();
+    let mut payload = bytes::BytesMut::new();
+    let mut begun = Vec::new();
+    for _ in 0..40 {
+        let Begun { token, sid, .. } = begin(&lane).await.expect("a credit");
+        lane.send(&Frame::of(wire::KIND_CALL, token, sid, 1).status(1000), b"step");
+        begun.push((token, sid));
+    }
+    for (token, sid) in begun.iter().take(38) {
+        far.recv(&mut payload, None).expect("sound").expect("a frame");
+        let reply = Frame::of(wire::KIND_REPLY, *token, *sid, 1).method(wire::METHOD_NEXT);
+        far.send(&reply, b"").expect("room");
+    }
+    lane.end(begun[0].0, None);
+    lane.close_session(begun[0].1, false);
+    let dump = lane.dump(Instant::now());
+
+    assert_eq!((dump.down.published, dump.down.taken, dump.up.published), (40, 38, 38));
+    assert_eq!(dump.sessions.len(), 39, "one was closed");
+    let last = dump.sessions.last().expect("some");
+    assert_eq!((last.session, last.entry.as_str()), (begun[39].1, "entry"));
+    let running = last.running.as_ref().expect("it was begun");
+    assert_eq!((running.phase.as_str(), running.budget_ms), ("request_filter", 1000));
+    let of = |direction| dump.frames.iter().filter(move |f| f.direction == direction);
+    assert_eq!((of(Direction::Down).count(), of(Direction::Up).count()), (32, 32));
+    let untaken: Vec<_> = of(Direction::Down).filter(|f| !f.taken).map(|f| f.position).collect();
+    assert_eq!(untaken, [38, 39]);
+    assert!(of(Direction::Up).all(|f| f.meaning == "session over"), "{:?}", dump.frames);
+
+    // What was open when the worker was given up stays to be seen.
+    lane.peer.report(Fault::Died("killed".into()));
+    lane.end(begun[39].0, Some(Instant::now()));
+    lane.close_session(begun[39].1, true);
+    assert_eq!(lane.dump(Instant::now()).sessions.len(), 39);
 }

@@ -1,10 +1,13 @@
 //! The host's writing end of a lane: one short lock, never held over an await.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nylon_protocol::{Frame, Violation, wire};
 use nylon_shm::{MappedRing, Producer, PushError, WorkerWaker};
+
+use super::Peer;
 
 /// Most frames published before the worker is rung, whatever else the turn brings.
 const BATCH_FRAMES: u32 = 64;
@@ -26,12 +29,15 @@ pub(crate) enum Sent {
 /// windows and the answers to open CALLs see to that. One that asks and asks and takes no answer does not.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    peer: Arc<Peer>,
     down: Producer<MappedRing>,
     backlog: VecDeque<(Frame, Vec<u8>)>,
     /// Bytes the backlog holds, 0 ..= limit.
     waiting: usize,
     limit: usize,
     sent: u64,
+    /// Bytes of payload in what was sent.
+    bytes: u64,
     /// Frames published for which the worker was not rung yet, and when the first of them was.
     unrung: u32,
     unrung_since: Option<Instant>,
@@ -40,14 +46,16 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// At most `limit` bytes wait for room.
-    pub(crate) fn new(down: Producer<MappedRing>, limit: usize) -> Self {
+    /// Frames for `peer`; at most `limit` bytes wait for room.
+    pub(crate) fn new(peer: Arc<Peer>, down: Producer<MappedRing>, limit: usize) -> Self {
         Self {
+            peer,
             down,
             backlog: VecDeque::new(),
             waiting: 0,
             limit,
             sent: 0,
+            bytes: 0,
             unrung: 0,
             unrung_since: None,
             scratch: Vec::new(),
@@ -67,6 +75,7 @@ impl Writer {
             match self.down.push(frame, payload) {
                 Ok(()) => {
                     self.sent += 1;
+                    self.bytes += payload.len() as u64;
                     return Ok(self.batch(alone, waker));
                 }
                 Err(PushError::Full) => {}
@@ -128,6 +137,7 @@ impl Writer {
         while let Some((frame, payload)) = self.backlog.front() {
             match self.down.push(frame, payload) {
                 Ok(()) => {
+                    self.bytes += payload.len() as u64;
                     self.waiting -= cost(payload);
                     self.backlog.pop_front();
                     self.sent += 1;
@@ -161,9 +171,29 @@ impl Writer {
         !self.backlog.is_empty()
     }
 
+    /// The ring, for those who look at it.
+    pub(super) fn down(&self) -> &Producer<MappedRing> {
+        &self.down
+    }
+
+    /// Frames that wait for room, and what they hold in bytes.
+    pub(super) fn backlog(&self) -> (usize, usize) {
+        (self.backlog.len(), self.waiting)
+    }
+
     /// Frames published so far.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Bytes of payload they had.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of the ring's arena that the worker has not given back.
+    pub(crate) fn arena(&self) -> u64 {
+        self.down.arena_in_use()
     }
 
     /// Wakes the worker if it sleeps and something was published.
@@ -172,7 +202,7 @@ impl Writer {
         if self.down.must_ring()
             && let Err(e) = waker.ring()
         {
-            tracing::warn!(error = %e, "cannot ring the worker");
+            self.peer.not_rung(&e);
         }
     }
 }

@@ -100,6 +100,9 @@ pub(crate) struct Machine {
     staged_response: Option<Rope>,
     staged_request: Option<Rope>,
     clock: Stopwatch,
+    /// Since when the handler's time stands still, and how long it did before.
+    paused: Option<Instant>,
+    stood: Duration,
 }
 
 /// How long a stream may stay without a piece.
@@ -115,6 +118,8 @@ impl Machine {
             staged_response: None,
             staged_request: None,
             clock,
+            paused: None,
+            stood: Duration::ZERO,
         }
     }
 
@@ -131,11 +136,21 @@ impl Machine {
     /// The host works for the handler from now on: its time stands still.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.clock.pause(now);
+        self.paused.get_or_insert(now);
     }
 
     /// The handler has what it waited for.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.clock.resume(now);
+        if let Some(paused) = self.paused.take() {
+            self.stood += now.saturating_duration_since(paused);
+        }
+    }
+
+    /// How long the handler's time stood still until `now`.
+    pub(crate) fn stood(&self, now: Instant) -> Duration {
+        let now = self.paused.map(|paused| now.saturating_duration_since(paused));
+        self.stood + now.unwrap_or_default()
     }
 
     /// What a frame of the worker, already known to be this invocation's, means.

@@ -3,6 +3,7 @@
 //! In: a phase and its step from dispatch.  Out: [`Event`]s, the last of them the handler's verdict.
 //! Never: sockets, ring memory, or what a mutation does to a request.
 
+mod admission;
 mod http;
 mod phase;
 #[cfg(test)]
@@ -14,39 +15,52 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nylon_protocol::check::handler_time;
 use nylon_protocol::record::{StepWriter, write_fault};
 use nylon_protocol::{Frame, Token, wire};
 use tokio::sync::OwnedMutexGuard;
 
+pub(crate) use admission::{Admission, Permit};
 pub(crate) use http::{Commit, Event, HostCall, Verdict};
 pub(crate) use phase::{Phase, PhaseSet};
 
 use crate::error::Failure;
-use crate::lane::{Fault, Lane};
+use crate::lane::{Ask, Begun, Fault, Lane, Origin};
+use crate::request_id::RequestId;
 use http::{Action, Machine};
 
 /// One request in one entry of one worker. Closed on both sides when dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     lane: Arc<Lane>,
-    entry: u16,
+    origin: Origin,
     sid: u32,
     opened: bool,
     closed: bool,
     wants: PhaseSet,
     staged_max: usize,
+    /// Its request's place in the plugin, until it closes.
+    permit: Option<Arc<Permit>>,
 }
 
 impl Session {
-    /// A session in `entry` of the worker behind `lane`; the worker hears of it with its first phase.
+    /// A session of the request `request_id` in `entry` of the worker behind `lane`; the worker hears of it with its first
+    /// phase. It holds `permit` until it closes.
     ///
     /// # Errors
     /// [`Failure::UnknownEntry`].
-    pub(crate) fn new(lane: Arc<Lane>, entry: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        lane: Arc<Lane>,
+        entry: &str,
+        request_id: RequestId,
+        permit: Option<Arc<Permit>>,
+    ) -> Result<Self, Failure> {
         let index = lane.peer.entries.get(entry).copied();
         let entry = index.ok_or_else(|| Failure::UnknownEntry(entry.to_owned()))?;
+        let origin = Origin { request_id, entry };
         let (wants, staged_max) = (PhaseSet::ALL, wire::LIMIT_STAGED);
-        Ok(Self { lane, entry, sid: 0, opened: false, closed: false, wants, staged_max })
+        let (sid, opened, closed) = (0, false, false);
+        Ok(Self { lane, origin, sid, opened, closed, wants, staged_max, permit })
     }
 
     /// The session's id, 1 ..= `i32::MAX`; 0 before its first phase.
@@ -82,6 +96,7 @@ impl Session {
     fn close(&mut self, tell: bool) {
         if !self.closed {
             self.closed = true;
+            self.permit = None;
             if self.sid == 0 {
                 return;
             }
@@ -146,6 +161,10 @@ pub(crate) struct Invocation {
     machine: Machine,
     /// When the step was sent, until there is an answer.
     sent: Option<Instant>,
+    /// When it had a credit: its step goes out at once.
+    begun: Instant,
+    /// How long it waited for that.
+    queued: Duration,
     /// When anything last came of it.
     last: Instant,
     /// Bytes it has staged, which count against its worker while it lives.
@@ -163,12 +182,18 @@ impl Invocation {
         phase: Phase,
         budget: Duration,
     ) -> Result<Self, Failure> {
-        let (token, sid) = session.lane.begin(session.sid, phase.id(), budget).await?;
+        let ask = Ask { sid: session.sid, phase: phase.id(), budget, origin: &session.origin };
+        let Begun { token, sid, at: now } = session.lane.begin(ask).await?;
         session.sid = sid;
-        let now = Instant::now();
         let machine = Machine::new(phase, budget, session.staged_max, now);
         let (session, sent, stage) = (Some(session), Some(now), Stage::Begun);
-        Ok(Self { session, token, phase, machine, sent, last: now, staged: 0, stage })
+        let (queued, begun, last) = (Duration::ZERO, now, now);
+        Ok(Self { session, token, phase, machine, sent, begun, queued, last, staged: 0, stage })
+    }
+
+    /// Notes how long it waited for its credit and whatever came before.
+    pub(crate) fn queued(&mut self, queued: Duration) {
+        self.queued = queued;
     }
 
     /// Whether the session opens with this phase: its step carries the request.
@@ -191,7 +216,7 @@ impl Invocation {
         keep: bool,
         write: impl FnOnce(&mut StepWriter<'_>),
     ) -> Result<(), Failure> {
-        let (opens, entry) = (self.opens(), self.session().entry);
+        let (opens, entry) = (self.opens(), self.session().origin.entry);
         let mut frame = self.frame(wire::KIND_CALL).status(self.machine.left_ms());
         if opens {
             frame = frame.flags(wire::FLAG_OPEN);
@@ -245,10 +270,12 @@ impl Invocation {
             if let Some(sent) = self.sent.take() {
                 self.lane().answered(sent, now, polled);
             }
+            let status = inbound.frame.status;
             match self.machine.on_frame(inbound, || now) {
                 Action::Event(event) => return Ok(event),
                 Action::Finish(result, wants) => {
                     self.finish(wants, result.is_ok());
+                    self.record(now, Some(status));
                     return result.map(|(verdict, commit)| Event::Done(verdict, commit));
                 }
                 Action::Unknown(call) => {
@@ -339,7 +366,7 @@ impl Invocation {
     }
 
     fn asked(&self) -> &AtomicBool {
-        &self.lane().peer.asks_body[usize::from(self.session().entry)]
+        &self.lane().peer.asks_body[usize::from(self.session().origin.entry)]
     }
 
     /// The call is answered by what was sent ahead of it.
@@ -380,6 +407,8 @@ impl Invocation {
             return;
         }
         let sent = stage == Stage::Running;
+        let now = if sent { Instant::now() } else { self.begun };
+        self.record(now, None);
         if sent {
             let frame = self.frame(wire::KIND_CANCEL).status(reason);
             self.lane().send(&frame, &[]);
@@ -388,6 +417,20 @@ impl Invocation {
         let due = sent.then(|| self.machine.deadline().unwrap_or_else(Instant::now));
         self.lane().end(self.token, due);
         self.session_mut().close(true);
+    }
+
+    /// It is over: how long it took. `status` is that of its final frame, whose word for the handler's time is taken as far
+    /// as it can be true.
+    fn record(&self, now: Instant, status: Option<u32>) {
+        let whole =
+            now.saturating_duration_since(self.begun).saturating_sub(self.machine.stood(now));
+        let peer = &self.lane().peer;
+        let timed = peer.features & wire::FEATURE_HANDLER_TIME != 0;
+        let handler = match status.filter(|_| timed).map(handler_time) {
+            Some(us) if us < wire::FINAL_TIME_MAX => whole.min(Duration::from_micros(us.into())),
+            _ => whole,
+        };
+        peer.times.record(self.phase, self.queued, handler, whole - handler);
     }
 
     /// The final frame came. A session whose handler failed is over, whatever its worker thinks of it.

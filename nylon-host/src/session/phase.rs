@@ -19,6 +19,20 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::RequestFilter,
+        Self::ResponseFilter,
+        Self::ResponseBodyFilter,
+        Self::Logging,
+        Self::RequestBodyFilter,
+    ];
+
+    /// Its place in [`Self::ALL`].
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.id() - 1)
+    }
+
     /// The phase's number on the wire, 1 ..= 5.
     pub(crate) fn id(self) -> u8 {
         self as u8

@@ -12,17 +12,18 @@ use super::policy::Supervision;
 use super::spawn::Spawner;
 use super::status::WorkerStatus;
 use super::worker::{Job, Live, Report, WorkerOrder};
-use super::{Plugin, PluginSpec};
+use super::{Bounds, Plugin, PluginSpec};
 use crate::error::{ControlError, StartError};
 use crate::lane::Registry;
+use crate::metrics::End;
 
 /// What is asked of the keeper of a plugin.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Bring workers up for chains to come, beside those that serve.
-    Prepare { spec: Arc<PluginSpec>, registry: Arc<Registry>, binding: u64, answer: Answer },
+    Prepare(Built, Answer),
     /// Serve this build from now on, whether it starts or not.
-    Serve { spec: Arc<PluginSpec>, registry: Arc<Registry>, binding: u64 },
+    Serve(Built),
     /// The build that is held serves from now on.
     Commit,
     /// It does not.
@@ -49,10 +50,12 @@ pub(crate) enum Order {
 pub(crate) type Answer = oneshot::Sender<Result<Build, ControlError>>;
 
 /// A program with its configuration, and who is bound to it.
-struct Built {
-    spec: Arc<PluginSpec>,
-    registry: Arc<Registry>,
-    binding: u64,
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(super) spec: Arc<PluginSpec>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) bounds: Arc<Bounds>,
+    pub(super) binding: u64,
 }
 
 /// A worker that is there.
@@ -146,12 +149,10 @@ impl Keeper {
 
     fn order(&mut self, order: Order) {
         match order {
-            Order::Prepare { spec, registry, binding, answer } => {
-                self.replace(Built { spec, registry, binding }, true, false, answer);
-            }
-            Order::Serve { spec, registry, binding } => {
-                let policy = spec.policy();
-                let build = self.add(Built { spec, registry, binding });
+            Order::Prepare(built, answer) => self.replace(built, true, false, answer),
+            Order::Serve(built) => {
+                let policy = built.spec.policy();
+                let build = self.add(built);
                 self.command(Command::Serve { build, policy });
             }
             Order::Commit => {
@@ -244,11 +245,12 @@ impl Keeper {
                 self.tell(Event::Ready(generation));
                 // In service before anybody is told: who waits for "ready" sends at once.
                 self.plugin.board.ready(pid);
-                tracing::info!(plugin = %self.plugin.name, pid, generation, "ready");
+                tracing::info!(plugin = %self.plugin.name, worker = pid, generation, "ready");
             }
             Report::NotStarted(error) => {
                 let permanent = error.is_permanent();
                 let build = self.kept.remove(&generation).map(|kept| kept.build);
+                self.plugin.board.metrics.ended(End::Start);
                 self.plugin.board.not_started(&error.to_string());
                 match &mut self.pending {
                     Some(pending) if Some(pending.build) == build => {
@@ -305,6 +307,8 @@ impl Keeper {
             plugin: self.plugin.clone(),
             spec: built.spec.clone(),
             registry: built.registry.clone(),
+            bounds: built.bounds.clone(),
+            shown: self.plugin.board.worker(),
             generation,
             spawner: self.spawner.clone(),
             orders: inbox,
@@ -436,7 +440,9 @@ impl Keeper {
 impl Built {
     /// The same, for another build of it.
     fn again(&self) -> Self {
-        Self { spec: self.spec.clone(), registry: self.registry.clone(), binding: self.binding }
+        let Self { spec, registry, bounds, binding } = self;
+        let (spec, registry, bounds) = (spec.clone(), registry.clone(), bounds.clone());
+        Self { spec, registry, bounds, binding: *binding }
     }
 }
 

@@ -8,14 +8,29 @@
 //! For each plugin there is a `keeper`: it runs the pure state `machine`, which decides, and one `worker` task for each
 //! process, which does.
 
+mod cage;
+mod cgroup;
 mod cpus;
+mod crashes;
+mod dump;
 mod handshake;
 mod keeper;
+pub(crate) mod limits;
 mod machine;
+mod memory;
 mod output;
 mod policy;
+mod program;
+mod render;
+mod report;
+mod said;
+mod sandbox;
+mod seccomp;
+mod shown;
 mod spawn;
 mod status;
+mod tail;
+mod usage;
 mod worker;
 
 use std::path::PathBuf;
@@ -27,15 +42,26 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::error::{ControlError, StartError};
-use crate::lane::{Registry, WaitPolicy};
-use keeper::Keeper;
+use crate::lane::{Lane, Registry, WaitPolicy};
+use keeper::{Built, Keeper};
 use policy::Policy;
 use spawn::Spawner;
 
+pub use dump::WorkerDump;
 pub(crate) use keeper::{Answer, Order};
+pub use limits::{CgroupMemory, LimitStatus, Limits};
 pub use policy::{Backoff, Breaker, DrainStreams, Restart, Supervision};
-pub(crate) use status::Board;
+pub use program::{NotSha256, Sha256};
+pub use report::{Cause, CrashReport, ExitReport};
+pub use sandbox::{Confinement, Sandbox, SandboxLevel, SandboxPart, harden};
+pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus, WorkerState, WorkerStatus};
+pub use tail::LogLine;
+
+pub(crate) use crashes::Crashes;
+pub(crate) use dump::workers;
+pub(crate) use limits::Bounds;
+pub(crate) use status::Board;
 
 /// A configured program: what to run, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +89,14 @@ pub struct PluginSpec {
     pub wait: WaitPolicy,
     /// Time from exec to the end of the handshake.
     pub start_timeout: Duration,
+    /// What its workers may do outside their own processes.
+    pub sandbox: Sandbox,
+    /// What the program must be, to be run at all.
+    pub sha256: Option<Sha256>,
+    /// What it may take.
+    pub limits: Limits,
+    /// Directory where reports of its crashes are written as well; made if it is not there.
+    pub crash_reports: Option<PathBuf>,
     /// How they are kept.
     pub supervision: Supervision,
     /// Whether the host waits for it when it starts, and is not ready without it. One that is not required is started
@@ -85,6 +119,10 @@ impl PluginSpec {
             lanes: 0,
             wait: WaitPolicy::Balanced,
             start_timeout: Duration::from_secs(5),
+            sandbox: Sandbox::default(),
+            sha256: None,
+            limits: Limits::default(),
+            crash_reports: None,
             supervision: Supervision::DEFAULT,
             required: true,
         }
@@ -130,7 +168,7 @@ impl PluginSpec {
             } else if spec.lanes > LANES_MAX {
                 "a worker has at most 8 lanes"
             } else {
-                return None;
+                spec.limits.problem()?
             };
             Some(StartError::Spec { plugin: spec.name.clone(), why })
         })
@@ -139,12 +177,15 @@ impl PluginSpec {
 
 /// Most lanes of one worker.
 pub(crate) const LANES_MAX: u32 = 8;
+/// How often the counters of plugins and workers go into the telemetry segment.
+pub(crate) const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// One plugin of a host.
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) name: Arc<str>,
     pub(crate) board: Board,
+    pub(crate) crashes: Crashes,
     orders: UnboundedSender<Order>,
     /// What chains are bound to from now on; `None` before it first serves, and once it is removed.
     current: Mutex<Option<Arc<Binding>>>,
@@ -156,8 +197,17 @@ pub(crate) struct Plugin {
 pub(crate) struct Binding {
     pub(crate) spec: Arc<PluginSpec>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) bounds: Arc<Bounds>,
     number: u64,
     orders: UnboundedSender<Order>,
+}
+
+impl Binding {
+    fn built(&self) -> Built {
+        let Self { spec, registry, bounds, number, .. } = self;
+        let (spec, registry, bounds) = (spec.clone(), registry.clone(), bounds.clone());
+        Built { spec, registry, bounds, binding: *number }
+    }
 }
 
 impl Drop for Binding {
@@ -172,6 +222,11 @@ impl Plugin {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The lanes that serve.
+    pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.binding().map(|binding| binding.registry.all()).unwrap_or_default()
+    }
+
     /// Chains are bound so from now on.
     pub(crate) fn bind(&self, binding: Option<Arc<Binding>>) {
         let old = {
@@ -184,9 +239,15 @@ impl Plugin {
     /// A binding for chains to come, to workers of `spec`.
     pub(crate) fn new_binding(&self, spec: PluginSpec) -> Arc<Binding> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
+        // Places in the plugin are counted on as long as its limits stay.
+        let same = self.binding().filter(|binding| binding.spec.limits == spec.limits);
+        let bounds = same.map(|binding| binding.bounds.clone());
+        let bounds =
+            bounds.unwrap_or_else(|| Bounds::new(&spec.limits, self.board.metrics.clone()));
         Arc::new(Binding {
             spec: Arc::new(spec),
             registry: Arc::default(),
+            bounds,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             orders: self.orders.clone(),
         })
@@ -199,15 +260,13 @@ impl Plugin {
 
     /// Brings workers of `binding` up; they serve once the order to commit comes.
     pub(crate) async fn prepare(&self, binding: &Binding) -> Result<u32, ControlError> {
-        let (spec, registry) = (binding.spec.clone(), binding.registry.clone());
-        let binding = binding.number;
-        self.ask(|answer| Order::Prepare { spec, registry, binding, answer }).await
+        let built = binding.built();
+        self.ask(|answer| Order::Prepare(built, answer)).await
     }
 
     /// Serves `binding` from now on, whether its workers start or not.
     pub(crate) fn serve(&self, binding: &Binding) {
-        let (spec, registry) = (binding.spec.clone(), binding.registry.clone());
-        self.order(Order::Serve { spec, registry, binding: binding.number });
+        self.order(Order::Serve(binding.built()));
     }
 
     /// Sends an order and waits for what comes of it: the build that serves.
@@ -239,7 +298,13 @@ impl Supervisor {
     pub(crate) fn keep(&mut self, name: &str, board: Board) -> Arc<Plugin> {
         let (orders, inbox) = unbounded_channel();
         let current = Mutex::new(None);
-        let plugin = Arc::new(Plugin { name: name.into(), board, orders, current });
+        let plugin = Arc::new(Plugin {
+            name: name.into(),
+            board,
+            crashes: Crashes::default(),
+            orders,
+            current,
+        });
         let keeper = Keeper::new(plugin.clone(), self.spawner.clone());
         // Those that have ended are of no more use.
         while self.keepers.try_join_next().is_some() {}

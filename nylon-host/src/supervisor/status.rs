@@ -2,12 +2,17 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nylon_protocol::Violation;
-use nylon_shm::telemetry::{Row, Telemetry};
+use nylon_shm::telemetry::{PHASES, PhaseRow, PluginRow, Slot, Telemetry, Text};
 
+use super::LimitStatus;
 use super::machine::{Machine, Mode, State};
+use super::sandbox::Confinement;
+use super::shown::Shown;
 use crate::lane::{Lane, SpinDecision};
+use crate::metrics::{PluginMetrics, Timings, Window};
 
 /// Where a plugin is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -78,6 +83,32 @@ pub struct WorkerStatus {
     pub pid: u32,
 }
 
+impl PluginState {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Ready,
+        Self::BackingOff,
+        Self::Failed,
+        Self::Stopped,
+        Self::Paused,
+        Self::Drained,
+    ];
+
+    /// Its name, as in metrics: `backing_off`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::BackingOff => "backing_off",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Drained => "drained",
+        }
+    }
+}
+
 /// A snapshot of a plugin.
 #[derive(Clone, Debug, Default)]
 pub struct PluginStatus {
@@ -133,18 +164,25 @@ pub struct PluginStatus {
     pub passed_open: u64,
     /// Whether its workers and the host poll before they sleep, and why; of several workers, that of the last.
     pub spin: SpinDecision,
+    /// How its workers are confined; of several, that of the last.
+    pub sandbox: Confinement,
+    /// What its limits did.
+    pub limits: LimitStatus,
 }
 
 /// The status of one plugin and where it is shown.
 #[derive(Debug)]
 pub(crate) struct Board {
     status: Mutex<PluginStatus>,
-    telemetry: Option<(Arc<Telemetry>, usize)>,
+    slot: Option<Slot<PluginRow>>,
+    pub(crate) metrics: Arc<PluginMetrics>,
+    window: Window,
 }
 
 impl Board {
-    pub(crate) fn new(telemetry: Option<(Arc<Telemetry>, usize)>) -> Self {
-        Self { status: Mutex::default(), telemetry }
+    pub(crate) fn new(telemetry: Option<&Arc<Telemetry>>) -> Self {
+        let slot = telemetry.and_then(Telemetry::claim);
+        Self { status: Mutex::default(), slot, metrics: Arc::default(), window: Window::default() }
     }
 
     /// The status with the counters of the lanes in service added.
@@ -161,6 +199,10 @@ impl Board {
 
     pub(super) fn starting(&self, generation: u32) {
         self.change(|s| s.generation = generation);
+    }
+
+    pub(super) fn confined(&self, confinement: Confinement) {
+        self.change(|s| s.sandbox = confinement);
     }
 
     pub(super) fn introduced(&self, sdk: &str, entries: &[String]) {
@@ -222,21 +264,45 @@ impl Board {
         self.change(|s| s.state = PluginState::Stopped);
     }
 
-    /// Shows the counters of a worker's lanes in the telemetry segment, added to those of earlier workers.
-    pub(super) fn show(&self, lanes: &[Arc<Lane>]) {
-        if let Some((telemetry, index)) = &self.telemetry {
-            let mut row = row(&self.lock());
-            for lane in lanes {
-                let counters = &lane.counters;
-                row.frames_down += lane.frames_down();
-                row.frames_up += counters.frames_up.load(Ordering::Relaxed);
-                row.calls += counters.calls.load(Ordering::Relaxed);
-                row.deadlines += counters.deadlines.load(Ordering::Relaxed);
-                row.late += counters.late.load(Ordering::Relaxed);
-                (row.spin_ns, row.spin_reason) = shown(lane.spin_decision());
-            }
-            telemetry.store(*index, &row);
-        }
+    /// A row for one of its workers.
+    pub(super) fn worker(&self) -> Shown {
+        let slot = self.slot.as_ref();
+        Shown::new(slot.map(Slot::telemetry), slot.map_or(0, Slot::id))
+    }
+
+    /// Stores the plugin's row in the telemetry segment; `lanes` are those in service.
+    pub(crate) fn show(&self, name: &str, lanes: &[Arc<Lane>]) {
+        let Some(slot) = &self.slot else { return };
+        let status = self.snapshot(lanes);
+        let mut served: Vec<_> = lanes.iter().map(|lane| Arc::as_ptr(&lane.peer)).collect();
+        served.sort_unstable();
+        served.dedup();
+        let timings = self.metrics.calls.timings();
+        slot.store(&PluginRow {
+            state: status.state as u64,
+            generation: status.generation.into(),
+            workers_ready: served.len() as u64,
+            workers_wanted: status.wanted.into(),
+            build: status.build.into(),
+            calls: status.calls,
+            deadlines: status.deadlines,
+            crashes: status.crashes,
+            late: status.late,
+            violations: status.violations,
+            restarts: u64::from(status.generation.saturating_sub(status.wanted)),
+            refused: status.refused,
+            passed_open: status.passed_open,
+            in_flight: status.in_flight as u64,
+            queue_depth: lanes.iter().map(|lane| lane.load().waiting).sum(),
+            sessions: status.sessions as u64,
+            frames_down: status.frames_down,
+            frames_up: status.frames_up,
+            sandbox: status.sandbox.reached as u64,
+            phases: phases(&timings, &self.window.look(&timings)),
+            name: Text::new(name),
+            last_exit: Text::new(&status.last_end),
+            ..PluginRow::default()
+        });
     }
 
     /// Keeps the counters of lanes that go out of service.
@@ -248,12 +314,7 @@ impl Board {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut PluginStatus) -> T) -> T {
-        let mut status = self.lock();
-        let result = change(&mut status);
-        if let Some((telemetry, index)) = &self.telemetry {
-            telemetry.store(*index, &row(&status));
-        }
-        result
+        change(&mut self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, PluginStatus> {
@@ -277,25 +338,22 @@ fn add_counters(status: &mut PluginStatus, lane: &Lane) {
     status.spin = lane.spin_decision();
 }
 
-/// A decision as telemetry has it.
-fn shown(decision: SpinDecision) -> (u64, u64) {
-    (decision.spin.as_nanos().try_into().unwrap_or(u64::MAX), decision.reason as u64)
+/// What handlers took, as telemetry has it: how many there were in `all`, percentiles of those in `recent`.
+fn phases(all: &Timings, recent: &Timings) -> [PhaseRow; PHASES.len()] {
+    let mut rows = [PhaseRow::default(); PHASES.len()];
+    for (row, (all, recent)) in rows.iter_mut().zip(all.phases().zip(recent.phases())) {
+        let (all, recent) = (&all.1.handler, &recent.1.handler);
+        let ns = |q| recent.quantile(q).map_or(0, nanos);
+        *row = PhaseRow { calls: all.count(), p50_ns: ns(0.5), p99_ns: ns(0.99) };
+    }
+    rows
 }
 
-fn row(status: &PluginStatus) -> Row {
-    let (spin_ns, spin_reason) = shown(status.spin);
-    Row {
-        state: status.state as u64,
-        pid: status.pid.into(),
-        generation: status.generation.into(),
-        frames_down: status.frames_down,
-        frames_up: status.frames_up,
-        calls: status.calls,
-        deadlines: status.deadlines,
-        crashes: status.crashes,
-        late: status.late,
-        violations: status.violations,
-        spin_ns,
-        spin_reason,
-    }
+fn nanos(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+/// A decision as telemetry has it.
+pub(super) fn spin_words(decision: SpinDecision) -> (u64, u64) {
+    (nanos(decision.spin), decision.reason as u64)
 }

@@ -14,19 +14,19 @@ use nylon_shm::{Bell, Doorbell, HostEnd, Segments, WorkerBells};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::handshake::{ControlSocket, Refusal};
 use super::machine::Generation;
+use super::output::{self, Output};
 use super::policy::DrainStreams;
+use super::shown::Shown;
 use super::spawn::{Child, Exit, Process, Spawner};
-use super::{Plugin, PluginSpec, cpus, output};
+use super::{Bounds, Plugin, PluginSpec, PluginState, SHOW_EVERY, cpus, memory, report};
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
+use crate::metrics::End;
 use crate::readiness;
 
-/// How often the counters of a worker go into the telemetry segment.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// What Hello says of the time a worker may spin under policy `latency`, ns. It only makes the worker sleep on a futex:
 /// whether and how long it spins is the gate's to say, in H.
 const SPIN_NS: u32 = 20_000;
@@ -77,6 +77,9 @@ pub(super) struct Job {
     pub(super) plugin: Arc<Plugin>,
     pub(super) spec: Arc<PluginSpec>,
     pub(super) registry: Arc<Registry>,
+    pub(super) bounds: Arc<Bounds>,
+    /// What others see of it.
+    pub(super) shown: Shown,
     pub(super) generation: Generation,
     pub(super) spawner: Spawner,
     pub(super) orders: UnboundedReceiver<WorkerOrder>,
@@ -94,16 +97,19 @@ struct Worker {
     lanes: Vec<Arc<Lane>>,
     /// How many threads it runs at a time, as it says.
     threads: u32,
-    /// Ends what forwards its output.
-    output: DropGuard,
+    /// Forwards what it prints.
+    output: Output,
 }
 
 impl Job {
     /// Starts the worker and looks after it until it is gone.
     pub(super) async fn run(mut self) {
+        self.shown.starting(self.generation);
         match self.start().await {
             Ok(worker) => {
                 let Worker { child, peer, lanes, .. } = &worker;
+                self.plugin.board.metrics.worker_ready(child.pid, lanes);
+                self.shown.ready(child.pid);
                 let live = Live { pid: child.pid, peer: peer.clone(), lanes: lanes.clone() };
                 self.report(Report::Ready(live));
                 let well = self.attend(worker).await;
@@ -119,10 +125,10 @@ impl Job {
 
     /// Looks after a worker in service until it is gone; whether it ended by itself with status 0.
     async fn attend(&mut self, worker: Worker) -> bool {
-        let Worker { mut child, ended, control, segments, peer, lanes, threads, output: _output } =
-            worker;
-        let pid = child.pid;
-        let (name, generation) = (&*self.plugin.name, self.generation);
+        let Worker { mut child, ended, control, segments, peer, lanes, threads, output } = worker;
+        let (plugin, pid) = (self.plugin.clone(), child.pid);
+        let (name, generation) = (&*plugin.name, self.generation);
+        let mut memory = memory::Watch::of(pid, &self.spec.limits, &self.bounds);
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let wait_for_streams = self.spec.supervision.drain_streams == DrainStreams::Wait;
         let (mut draining, mut stopping, mut hung) = (false, false, false);
@@ -130,7 +136,7 @@ impl Job {
             tokio::select! {
                 _ = ended.readable() => break,
                 fault = peer.faulted() => {
-                    tracing::error!(plugin = name, pid, generation, %fault, "retired");
+                    tracing::error!(plugin = name, worker = pid, generation, %fault, "retired");
                     break;
                 }
                 order = self.orders.recv() => match order {
@@ -143,18 +149,19 @@ impl Job {
                     }
                     Some(WorkerOrder::Quit) => {
                         hung = true;
-                        tracing::error!(plugin = name, pid, generation, "hangs: its stacks follow");
+                        tracing::error!(plugin = name, worker = pid, generation, "hangs: its stacks follow");
                         child.quit();
                     }
                     // Nobody keeps it any more, either.
                     Some(WorkerOrder::Kill | WorkerOrder::GiveUp) | None => break,
                 },
+                over = memory.over() => peer.report(Fault::Memory(over.to_string())),
                 () = peer.busy() => self.report(Report::Busy),
                 () = drained(&peer, &lanes, wait_for_streams), if draining => {
                     draining = false;
                     self.report(Report::Idle);
                 }
-                _ = shown.tick() => self.plugin.board.show(&lanes),
+                _ = shown.tick() => self.shown.show(&lanes),
                 () = lanes[0].recount() => {
                     let cpus = cpus::Limits::read().count(pid, threads);
                     lanes.iter().for_each(|lane| lane.cpus(Instant::now(), cpus));
@@ -164,23 +171,33 @@ impl Job {
         self.registry.switch(&[], &lanes);
         child.kill();
         let exit = reap(&mut child, &ended).await;
+        if hung {
+            peer.report(Fault::Hung);
+        }
+        if !stopping {
+            report::make(&plugin, &self.spec, &peer, &exit, &lanes, &output, memory.last());
+        }
         segments.set_state(wire::STATE_CLOSED);
-        let board = &self.plugin.board;
+        let board = &plugin.board;
         board.add(&lanes);
         if let Some(Fault::Violation(what)) = peer.fault() {
             board.violation(what);
         }
         // What it had published counts, on every lane, before the first call fails.
         lanes.iter().for_each(|lane| lane.take_last());
+        board.metrics.worker_gone(pid);
         let well = matches!(exit, Ok(Exit::Status(0)));
-        let how = exit.map_or_else(|e| e.to_string(), |e| e.to_string());
-        let how = if hung { format!("hung: no answer, or too many; {how}") } else { how };
+        let end = End::of(peer.fault(), exit.as_ref().ok());
+        let how = exit.map_or_else(|e| e.to_string(), |e| memory.explain(e, peer.fault()));
+        let how = if hung { format!("hung; {how}") } else { how };
         if stopping {
-            tracing::info!(plugin = name, pid, generation, %how, "stopped");
+            tracing::info!(plugin = name, worker = pid, generation, %how, "stopped");
             peer.report(Fault::Stopped);
         } else {
-            tracing::warn!(plugin = name, pid, generation, %how, "worker ended");
+            tracing::warn!(plugin = name, worker = pid, generation, %how, "worker ended");
+            board.metrics.ended(end);
             board.crashed(&how);
+            self.shown.ended(PluginState::BackingOff, &how);
             peer.report(Fault::Died(how));
         }
         lanes.iter().for_each(|lane| lane.die());
@@ -190,36 +207,39 @@ impl Job {
     /// Spawns a worker, shakes hands and opens its lanes, until an order says that it is late. A process takes a while to
     /// get to its main: what the host can do without it is done meanwhile.
     async fn start(&mut self) -> Result<Worker, StartError> {
-        let Self { plugin, spec, generation, spawner, orders, .. } = self;
-        let spawned = spawner.spawn(PluginSpec::clone(spec));
+        let Self { plugin, spec, bounds, generation, spawner, orders, .. } = self;
+        let (spec, generation) = (&**spec, *generation);
+        let spawned = spawner.spawn(spec.clone());
         let host = |what| move |source: io::Error| StartError::Host { what, source };
         let epoch =
             u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8]))
                 | 1;
         let features = wire::FEATURE_KNOWN;
-        let geometry = Geometry { lanes: spec.lanes_or_default(), ..Geometry::default() };
+        let arena = spec.limits.arena;
+        let geometry = Geometry { lanes: spec.lanes_or_default(), arena, ..Geometry::default() };
         let header = Header { geometry, epoch, abi_minor: wire::ABI_MINOR, features };
         let (segments, fds) =
             Segments::create(header).map_err(|e| host("shared memory")(io::Error::other(e)))?;
         let bells = (|| Ok([Bell::new()?, Bell::new()?, Bell::new()?]))();
         let [host_bell, worker_bell, rescue_bell] = bells.map_err(host("eventfd"))?;
 
-        let process = spawned.await.map_err(|source| StartError::Spawn {
-            plugin: spec.name.clone(),
-            program: spec.program.display().to_string(),
-            source,
-        })?;
-        let Process { mut child, control, stdout, stderr } = process;
+        let process = spawned.await.map_err(|e| e.of(spec))?;
+        let Process { mut child, control, stdout, stderr, confinement } = process;
         let pid = child.pid;
+        if confinement.missing().next().is_some() {
+            tracing::warn!(plugin = %spec.name, pid, sandbox = %confinement, "confined less than asked for");
+        }
+        plugin.board.confined(confinement);
         let name: Arc<str> = spec.name.as_str().into();
         let forwarded = (|| {
             let stdout = tokio::process::ChildStdout::from_std(stdout)?;
             let stderr = tokio::process::ChildStderr::from_std(stderr)?;
-            let gone = CancellationToken::new();
-            output::forward(name.clone(), pid, "stdout", stdout, gone.clone());
-            output::forward(name.clone(), pid, "stderr", stderr, gone.clone());
+            let source = output::Source { plugin: name.clone(), worker: pid, generation };
+            let output = Output::of(source, output::Rate::of(&spec.limits, &plugin.board.metrics));
+            output.forward("stdout", stdout);
+            output.forward("stderr", stderr);
             let ended = readiness::watch(child.ended()?, Interest::READABLE)?;
-            Ok((ended, ControlSocket::new(control)?, gone.drop_guard()))
+            Ok((ended, ControlSocket::new(control)?, output))
         })();
         let (ended, control, output) = forwarded.map_err(host("worker descriptors"))?;
 
@@ -234,10 +254,11 @@ impl Job {
             seg_len: geometry.segment_len(),
             geometry,
             features,
-            window: u32::try_from(wire::LIMIT_WINDOW).unwrap_or(u32::MAX),
+            // Half an arena: the other half is for what goes beside the body.
+            window: u32::try_from((arena / 2).min(wire::LIMIT_WINDOW as u64)).unwrap_or(u32::MAX),
             staged_max: wire::LIMIT_STAGED as u64,
             spin_ns: if spec.wait == WaitPolicy::Latency { SPIN_NS } else { 0 },
-            generation: *generation,
+            generation,
             plugin: spec.name.clone(),
             config: spec.config.clone(),
             payloads: spec.payloads.clone(),
@@ -282,8 +303,12 @@ impl Job {
         let kind =
             if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
         plugin.board.introduced(&ok.sdk, &ok.entries);
-        let peer = Arc::new(Peer::new(name, &ok.entries, minor, ok.features));
+        let queue = bounds.admission.queue().clone();
+        let times = plugin.board.metrics.calls.clone();
+        let who = (name, pid, generation);
+        let peer = Arc::new(Peer::new(who, &ok.entries, minor, ok.features, queue, times));
         let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
+        let timed = ok.features & wire::FEATURE_HANDLER_TIME != 0;
         let open = |index| {
             // Each lane has descriptors of its own: an edge of a bell reaches all of them.
             let bells = WorkerBells {
@@ -291,7 +316,7 @@ impl Job {
                 bell: Bell::from_fd(worker_bell.try_clone()?),
                 rescue: Bell::from_fd(rescue_bell.try_clone()?),
             };
-            let end = HostEnd::new(&segments, index, calls, bells);
+            let end = HostEnd::new(&segments, index, calls, bells).handler_time(timed);
             let Geometry { slots, lanes, .. } = geometry;
             let shape = Shape { slots, window: hello.window, index, lanes };
             // The worker has one word for how long it spins: several lanes would have it spin on all of them.

@@ -4,8 +4,8 @@ use bytes::BytesMut;
 use nylon_protocol::check::{self, FrameContext, Side};
 use nylon_protocol::{Frame, Violation, wire};
 
-use super::Memory;
 use super::producer::slot_index;
+use super::{Gauge, Memory};
 use crate::sync::{Ordering, fence};
 
 /// What [`Consumer::arm`] found.
@@ -25,6 +25,8 @@ pub struct Consumer<M> {
     from: Side,
     /// Whether that side may send CALL though it is the worker.
     host_calls: bool,
+    /// Whether its final frames say how long the handler ran.
+    handler_time: bool,
     /// Next position to read, free-running.
     pos: u64,
     /// Where the bump rule puts the next arena payload.
@@ -45,8 +47,24 @@ impl<M: Memory> Consumer<M> {
 
     /// A consumer at `pos` and `apos`, see [`super::Producer::starting_at`].
     pub fn starting_at(ring: M, from: Side, host_calls: bool, pos: u64, apos: u64) -> Self {
-        let released = (pos, apos);
-        Self { ring, from, host_calls, pos, apos, released, epoch: 0, last_space_woken: 0 }
+        let (released, handler_time) = ((pos, apos), false);
+        Self {
+            ring,
+            from,
+            host_calls,
+            handler_time,
+            pos,
+            apos,
+            released,
+            epoch: 0,
+            last_space_woken: 0,
+        }
+    }
+
+    /// The same, where the feature `handler_time` is on or off.
+    #[must_use]
+    pub fn handler_time(self, on: bool) -> Self {
+        Self { handler_time: on, ..self }
     }
 
     /// Next position: frames taken since the ring was made.
@@ -57,6 +75,18 @@ impl<M: Memory> Consumer<M> {
     /// The ring's memory, for the words this end may read.
     pub fn memory(&self) -> &M {
         &self.ring
+    }
+
+    /// How far the ends are, as this one knows; for people.
+    pub fn gauge(&self) -> Gauge {
+        let (released, arena_released) = self.released;
+        Gauge {
+            published: self.pos,
+            released,
+            arena_used: self.apos - arena_released,
+            sleeps: self.epoch & 1 == 1,
+            starved: self.ring.space_wait().load(Ordering::Relaxed) & 1 == 1,
+        }
     }
 
     /// Whether a frame is there.
@@ -98,7 +128,8 @@ impl<M: Memory> Consumer<M> {
         }
         let frame = self.ring.get_frame(self.index());
         let arena = self.ring.arena();
-        let context = FrameContext { arena, apos: self.apos, host_calls: self.host_calls };
+        let Self { apos, host_calls, handler_time, .. } = *self;
+        let context = FrameContext { arena, apos, host_calls, handler_time };
         check::check_frame(&frame, self.from, &context)?;
         let payload = place(&frame);
         if frame.has(wire::FLAG_INLINE) {

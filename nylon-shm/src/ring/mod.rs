@@ -14,9 +14,11 @@
 //! acquire is a relaxed load and then `fence(Acquire)`.
 
 mod consumer;
+mod history;
 mod producer;
 
 pub use consumer::{Armed, Consumer};
+pub use history::{Gauge, History, Past, history};
 pub use producer::{Producer, PushError};
 
 use bytes::BytesMut;

@@ -2,7 +2,7 @@
 
 use nylon_protocol::{Frame, Violation, check, wire};
 
-use super::Memory;
+use super::{Gauge, Memory};
 use crate::sync::{Ordering, fence};
 
 /// Why a frame was not taken.
@@ -72,9 +72,31 @@ impl<M: Memory> Producer<M> {
         self.pos
     }
 
+    /// Bytes of arena that the consumer has not given back, by its own word as it stands now: for people.
+    pub fn arena_in_use(&self) -> u64 {
+        let head = self.ring.arena_head().load(Ordering::Relaxed);
+        check::check_arena_head(self.apos, self.arena_head, head)
+            .map_or(self.apos - self.arena_head, |head| self.apos - head)
+    }
+
     /// The ring's memory, for the words this end may read.
     pub fn memory(&self) -> &M {
         &self.ring
+    }
+
+    /// How far the ends are, as this one knows; for people. Words of the consumer that cannot be are not believed.
+    pub fn gauge(&self) -> Gauge {
+        let head = self.ring.head().load(Ordering::Relaxed);
+        let released = check::check_head(self.pos, self.head, head).unwrap_or(self.head);
+        let arena_head = self.ring.arena_head().load(Ordering::Relaxed);
+        let arena_released = check::check_arena_head(self.apos, self.arena_head, arena_head);
+        Gauge {
+            published: self.pos,
+            released,
+            arena_used: self.apos - arena_released.unwrap_or(self.arena_head),
+            sleeps: self.peer_sleeps(),
+            starved: self.space_epoch & 1 == 1,
+        }
     }
 
     /// Publishes `frame` with `payload`; does not ring.

@@ -4,6 +4,7 @@ use nylon_protocol::check::{FrameContext, Side, check_frame, next_apos};
 use nylon_protocol::{Frame, Slot, Token, wire};
 use serde_json::{Value, json};
 
+use crate::reject::with;
 use crate::support::{hex, of_slot};
 
 const A: u64 = 1 << 20;
@@ -35,7 +36,7 @@ fn counting(len: u8) -> Vec<u8> {
 }
 
 fn vector(about: &str, from: Side, apos: u64, slot: impl Into<Slot>) -> Value {
-    let ctx = FrameContext { arena: A, apos, host_calls: true };
+    let ctx = FrameContext { arena: A, apos, host_calls: true, handler_time: true };
     let mut slot = slot.into();
     let frame = &mut slot.frame;
     if frame.seq == 0 {
@@ -131,6 +132,16 @@ fn host() -> Vec<(&'static str, Value)> {
             ),
         ),
         (
+            "data-request-body-ahead",
+            v(
+                "a piece of the request body ahead of the CALL, more follow",
+                in_arena(
+                    of(KIND_DATA, 1).method(METHOD_READ_REQUEST_FULL_BODY).flags(FLAG_MORE),
+                    65_536,
+                ),
+            ),
+        ),
+        (
             "data-request-body-last",
             v("the last piece, empty", inline(answer(KIND_DATA, METHOD_STREAM_REQUEST_BODY), b"")),
         ),
@@ -148,6 +159,7 @@ fn worker() -> Vec<(&'static str, Value)> {
     }
     let reply = |method, wants| of(KIND_REPLY, 1).method(method).status(wants);
     let data = |method| of(KIND_DATA, 1).method(method);
+    let timed = |about, slot| with(v(about, slot), "handler_time", true);
     vec![
         (
             "reply-next-empty",
@@ -188,6 +200,30 @@ fn worker() -> Vec<(&'static str, Value)> {
             ),
         ),
         ("reply-wants-all", v("phases 1 to 5 wanted", inline(reply(METHOD_NEXT, 0b11_1110), b""))),
+        (
+            "reply-handler-time",
+            timed(
+                "Logging wanted, the handler ran 1500 us",
+                inline(reply(METHOD_END, 0b1_0000 | 1500 << FINAL_TIME_SHIFT), b""),
+            ),
+        ),
+        (
+            "reply-handler-time-max",
+            timed(
+                "no phase wanted, the handler ran 67 s or longer",
+                inline(reply(METHOD_NEXT, FINAL_TIME_MAX << FINAL_TIME_SHIFT), b""),
+            ),
+        ),
+        (
+            "error-handler-time",
+            timed(
+                "the handler panicked after 20 us",
+                inline(
+                    of(KIND_ERROR, 1).status(20 << FINAL_TIME_SHIFT),
+                    &ERROR_PANIC.to_le_bytes(),
+                ),
+            ),
+        ),
         ("error-panic", v("the handler panicked", inline(of(KIND_ERROR, 1), b"\x01\0\0\0boom"))),
         (
             "error-code-only",

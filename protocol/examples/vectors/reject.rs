@@ -58,7 +58,7 @@ fn frame_at(about: &str, from: &str, apos: u64, slot: impl Into<Slot>, violation
     })
 }
 
-fn with(mut value: Value, name: &str, field: impl Into<Value>) -> Value {
+pub(crate) fn with(mut value: Value, name: &str, field: impl Into<Value>) -> Value {
     value[name] = field.into();
     value
 }
@@ -156,6 +156,26 @@ fn frames() -> Vec<Named> {
             ),
         ),
         ("reply-wants", w("phase 6 wanted", inline(reply().status(0b100_0000), b""), "status")),
+        (
+            "reply-handler-time-zero-bit",
+            with(
+                w(
+                    "phase 0 wanted, beside a time",
+                    inline(reply().status(1 | 7 << 6), b""),
+                    "status",
+                ),
+                "handler_time",
+                true,
+            ),
+        ),
+        (
+            "reply-handler-time-not-agreed",
+            w(
+                "a time, and the feature is off",
+                inline(reply().status(0b10 | 7 << 6), b""),
+                "status",
+            ),
+        ),
         ("reply-wants-zero-bit", w("phase 0 wanted", inline(reply().status(1), b""), "status")),
         ("call-number-zero", w("the first number is 1", inline(call().status(0), b""), "status")),
         (
@@ -192,6 +212,14 @@ fn frames() -> Vec<Named> {
                 ),
                 "rule",
                 "data-len",
+            ),
+        ),
+        (
+            "data-number-zero",
+            h(
+                "a stream ahead of its CALL",
+                Frame { seq: 1, len: 65_536, ..data(METHOD_STREAM_REQUEST_BODY).flags(FLAG_MORE) },
+                "status",
             ),
         ),
         ("window-len", with(w("7 bytes", window(&[0; 7]), "window"), "rule", "len")),

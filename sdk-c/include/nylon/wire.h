@@ -388,7 +388,12 @@
 #define NYLON_FEATURE_HEADER_NAMES 8 /* header names of the group `name` travel as ids (since 1.1) */
 #define NYLON_FEATURE_RESPONSE_KEPT 16 /* the section of that name (since 1.1) */
 #define NYLON_FEATURE_BODY_AHEAD 32 /* a host may send the request body before it is asked for (since 1.1) */
-#define NYLON_FEATURE_KNOWN 63 /* all features this tree offers */
+#define NYLON_FEATURE_HANDLER_TIME 64 /* a final frame says how long its handler ran (since 1.1) */
+#define NYLON_FEATURE_KNOWN 127 /* all features this tree offers */
+
+/* The status of a worker's final frame, above the phases it wants (SPEC.md 5.4). */
+#define NYLON_FINAL_TIME_SHIFT 6 /* how long the handler ran stands from this bit on */
+#define NYLON_FINAL_TIME_MAX 67108863 /* the longest time that has room, us */
 
 /* Indices into a lane's statistics (never trusted). */
 #define NYLON_STAT_TAKEN 0 /* frames taken from the peer's ring, stored before the frame is worked on */

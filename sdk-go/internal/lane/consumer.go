@@ -15,7 +15,7 @@ type Consumer struct {
 	spaceWake func() // wakes a producer that waits for space, after space_bell was bumped
 	fault     func(error)
 	chunks    shm.Chunks
-	hostCalls bool // whether a worker may send CALL
+	agreed    bool // whether a worker may use the features that show in its frames
 	place     func(*Frame) []byte
 
 	pos       uint64 // next slot
@@ -28,7 +28,7 @@ type Consumer struct {
 
 // NewConsumer makes the consumer of the ring in peer; its words stand in own.
 func NewConsumer(from wire.Side, own, peer *shm.Lane, spaceWake func(), fault func(error)) *Consumer {
-	return &Consumer{own: own, peer: peer, from: from, spaceWake: spaceWake, fault: fault, hostCalls: true}
+	return &Consumer{own: own, peer: peer, from: from, spaceWake: spaceWake, fault: fault, agreed: true}
 }
 
 // Taken is how many frames were taken: the statistic of its own segment.
@@ -49,7 +49,7 @@ func (c *Consumer) Pop(f *Frame) bool {
 		return false
 	}
 	f.read(c.peer.Slot(c.pos))
-	ctx := wire.FrameContext{Arena: c.peer.A, Apos: c.apos, HostCalls: c.hostCalls}
+	ctx := wire.FrameContext{Arena: c.peer.A, Apos: c.apos, HostCalls: c.agreed, HandlerTime: c.agreed}
 	if err := wire.CheckFrame(&f.Frame, c.from, ctx); err != nil {
 		c.fault(err)
 		return false

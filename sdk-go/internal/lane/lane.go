@@ -198,11 +198,11 @@ func (l *Lane) lead(n uint64) {
 		}
 		start, rung := l.Arrived(), l.rung()
 		l.token.Store(n<<1 | 1)
-		job.Run(n)
+		ran := job.Run(n, start)
 		if !l.token.CompareAndSwap(n<<1|1, n<<1) {
 			break // somebody else leads
 		}
-		class.ran(Now() - start - (l.rung() - rung))
+		class.ended(l, start, ran, rung)
 	}
 	returned = true
 }

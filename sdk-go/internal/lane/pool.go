@@ -1,10 +1,14 @@
 package lane
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// Job is a handler run. run is the lane's run number when it runs on the leader, 0 off it.
+// Job is a handler run. run is the lane's run number when it runs on the leader, 0 off it; start is when it starts.
+// It returns how long it ran until the verdict of its last handler, if that is known: else 0.
 type Job interface {
-	Run(run uint64)
+	Run(run uint64, start time.Duration) (ran time.Duration)
 }
 
 // order is what a follower is woken for: to lead a lane, or to run one job.
@@ -51,8 +55,7 @@ func (p *Pool) follow(o order) {
 			o.lead.lead(o.n)
 		} else if o.job != nil {
 			start, rung := Now(), o.of.rung()
-			o.job.Run(0)
-			o.class.ran(Now() - start - (o.of.rung() - rung))
+			o.class.ended(o.of, start, o.job.Run(0, start), rung)
 		}
 		if ch == nil {
 			ch = make(chan order, 1)

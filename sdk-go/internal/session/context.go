@@ -60,7 +60,7 @@ func (c *phaseCtx) Deadline() (time.Time, bool) {
 	if inv.budget == 0 || inv.streamed {
 		return time.Time{}, false
 	}
-	end := inv.arrived + inv.budget
+	end := inv.arrived + time.Duration(inv.budget)*time.Millisecond
 	if inv.traffic != nil {
 		end += inv.traffic.waited
 	}

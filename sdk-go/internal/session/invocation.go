@@ -15,11 +15,13 @@ type Invocation struct {
 	Owner   any // what the API package wraps around it
 	Phase   uint8
 
+	ran     uint32 // how long its handler ran, us, once sent is set; only if the host wants to know
 	token   wire.Token
 	slot    *slot
 	run     atomic.Uint64 // the lane's run number, if the handler was started on its leader
-	budget  time.Duration // 0 = no limit
-	arrived time.Duration // by the lane's clock; only with a budget
+	arrived time.Duration // by the lane's clock
+	budget  uint32        // ms; 0 = no limit
+	queued  atomic.Uint32 // from its arrival to the start of its run, us
 	step    wire.Step
 	keep    bool // the host may run this phase again in this session
 
@@ -215,6 +217,7 @@ func (inv *Invocation) Finish(method uint32) {
 		}
 	}
 	inv.committed = rec
+	inv.stop()
 	inv.sent.Store(true)
 	inv.moved()
 	inv.mu.Unlock()
@@ -223,9 +226,10 @@ func (inv *Invocation) Finish(method uint32) {
 		inv.sendError(failure.Code, failure.Text)
 		return
 	}
-	f.Method, f.Status = method, inv.asked()
+	wants := inv.asked()
+	f.Method, f.Status = method, wants|inv.ran<<wire.FinalTimeShift
 	inv.release()
-	if f.Status == 0 {
+	if wants == 0 {
 		inv.Session.close()
 	}
 	inv.Session.lane.Send(&f, rec, inv.run.Load())
@@ -270,22 +274,42 @@ func (inv *Invocation) fail(code uint32, text string) {
 		return
 	}
 	inv.done = true
+	inv.stop()
 	inv.sent.Store(true)
 	inv.moved()
 	inv.mu.Unlock()
 	inv.sendError(code, text)
 }
 
-// returned notes that the handler came back.
-func (inv *Invocation) returned() {
+// stop notes how long the handler ran until its verdict, without what it waited for the host. The caller holds mu.
+func (inv *Invocation) stop() {
+	if !inv.timed() {
+		return
+	}
+	ran := lane.Now() - inv.arrived
+	if inv.traffic != nil {
+		ran -= inv.traffic.waited
+	}
+	inv.ran = uint32(min(max(ran/time.Microsecond-time.Duration(inv.queued.Load()), 0), time.Duration(wire.FinalTimeMax)))
+}
+
+// timed says whether the host wants to know how long handlers run.
+func (inv *Invocation) timed() bool { return inv.Session.w.Features&wire.FeatureHandlerTime != 0 }
+
+// returned notes that the handler came back, and returns how long it ran until its verdict, if that is known: else 0.
+func (inv *Invocation) returned() time.Duration {
 	if inv.sent.Load() && !inv.heavy.Load() {
-		return // the usual case; nobody asks any more
+		return inv.known() // the usual case; nobody asks any more
 	}
 	defer inv.forget()
 	inv.mu.Lock()
 	inv.running = false
 	late := inv.voided.Load() != 0 && inv.claimLate()
 	open, streamed := !inv.done && inv.voided.Load() == 0, inv.streamed
+	var ran time.Duration
+	if inv.sent.Load() && inv.traffic == nil {
+		ran = inv.known()
+	}
 	inv.mu.Unlock()
 	if late {
 		inv.sendLate()
@@ -293,6 +317,15 @@ func (inv *Invocation) returned() {
 	if open {
 		inv.Session.entry.warn(inv.Session.w, inv.Phase, streamed)
 	}
+	return ran
+}
+
+// known is how long the handler ran until its verdict, which is sent.
+func (inv *Invocation) known() time.Duration {
+	if !inv.timed() {
+		return 0
+	}
+	return time.Duration(max(inv.ran, 1)) * time.Microsecond
 }
 
 // void applies a CANCEL.
@@ -338,6 +371,7 @@ func (inv *Invocation) sendError(code uint32, text string) {
 	inv.release()
 	inv.Session.close()
 	f := inv.of(wire.KindError)
+	f.Status = inv.ran << wire.FinalTimeShift
 	sendError(inv.Session.lane, &f, code, text)
 	inv.forget()
 }

@@ -193,9 +193,7 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 	inv := s.Owner.NewCall()
 	inv.Session, inv.token, inv.Phase, inv.slot, inv.running = s, f.Token(), f.Phase, at, true
 	inv.step, inv.keep = step, f.Flags&wire.FlagKeep != 0
-	if f.Status != 0 {
-		inv.budget, inv.arrived = time.Duration(f.Status)*time.Millisecond, l.Arrived()
-	}
+	inv.budget, inv.arrived = f.Status, l.Arrived()
 	at.inv.Store(inv)
 	if !s.state.CompareAndSwap(idle, busy) && s.wait(inv) {
 		return nil, nil
@@ -220,11 +218,14 @@ func (s *Session) wait(inv *Invocation) bool {
 }
 
 // Run implements lane.Job: it runs the handler, and then whatever waited for this session meanwhile.
-func (inv *Invocation) Run(run uint64) {
+func (inv *Invocation) Run(run uint64, start time.Duration) time.Duration {
 	s := inv.Session
-	for inv != nil {
-		inv.exec(run)
-		inv = s.next()
+	for {
+		ran := inv.exec(run, start)
+		if inv = s.next(); inv == nil {
+			return ran
+		}
+		start = lane.Now()
 	}
 }
 
@@ -244,9 +245,13 @@ func (s *Session) next() *Invocation {
 	return inv
 }
 
-// exec runs the handler of one invocation, and turns a panic or a Goexit into an ERROR frame.
-func (inv *Invocation) exec(run uint64) {
+// exec runs the handler of one invocation, and turns a panic or a Goexit into an ERROR frame. It returns how
+// long the handler ran until its verdict, if that is known: else 0.
+func (inv *Invocation) exec(run uint64, start time.Duration) time.Duration {
 	s, ended := inv.Session, false
+	if queued := (start - inv.arrived) / time.Microsecond; queued > 0 {
+		inv.queued.Store(uint32(queued))
+	}
 	if run != 0 {
 		inv.run.Store(run) // never taken back: a run that is over moves no token
 	}
@@ -263,7 +268,7 @@ func (inv *Invocation) exec(run uint64) {
 		inv.fail(wire.ErrorGoexit, "the handler ended its goroutine")
 		inv.returned()
 		if next := s.next(); next != nil {
-			go next.Run(0)
+			go next.Run(0, lane.Now())
 		}
 	}()
 	if !s.opened {
@@ -282,5 +287,5 @@ func (inv *Invocation) exec(run uint64) {
 		s.Owner.Run(inv)
 	}
 	ended = true
-	inv.returned()
+	return inv.returned()
 }

@@ -21,7 +21,8 @@ func (f *Fault) Error() string { return f.Text }
 type Final struct {
 	Method uint32 // NEXT, END or STREAM_END
 	Wants  uint32
-	Ops    []wire.Op // copies
+	Ran    time.Duration // the handler, as it says
+	Ops    []wire.Op     // copies
 	Staged map[uint32][]byte
 	Fault  *Fault
 	// Cancelled is why the host gave the invocation up, one of wire.Cancel*; 0 = the worker ended it.
@@ -226,6 +227,11 @@ func (h *Host) find(f *lane.Frame) (*Invocation, error) {
 	return inv, nil
 }
 
+// ran is how long the handler ran, by its final frame.
+func ran(f *lane.Frame) time.Duration {
+	return time.Duration(f.Status>>wire.FinalTimeShift) * time.Microsecond
+}
+
 // frame takes one frame of the worker. It runs on the pump and never blocks.
 func (h *Host) frame(l *hostLane, f *lane.Frame) error {
 	if !wire.HasToken(f.Kind) {
@@ -242,7 +248,7 @@ func (h *Host) frame(l *hostLane, f *lane.Frame) error {
 		if err != nil {
 			return err
 		}
-		final := Final{Method: f.Method, Wants: f.Status}
+		final := Final{Method: f.Method, Wants: f.Status & (1<<wire.FinalTimeShift - 1), Ran: ran(f)}
 		for op := range m.Ops() {
 			final.Ops = append(final.Ops, op)
 		}
@@ -255,7 +261,7 @@ func (h *Host) frame(l *hostLane, f *lane.Frame) error {
 			return err
 		}
 		h.mu.Lock()
-		h.finish(inv, Final{Fault: &Fault{code, string(text)}})
+		h.finish(inv, Final{Fault: &Fault{code, string(text)}, Ran: ran(f)})
 		h.mu.Unlock()
 	case wire.KindWindow:
 		total, err := wire.WindowTotal(payload)

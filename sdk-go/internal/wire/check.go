@@ -17,6 +17,8 @@ type FrameContext struct {
 	Arena     uint64 // A, arena bytes of the ring
 	Apos      uint64 // the consumer's own arena position, before this frame
 	HostCalls bool   // whether FeatureHostCalls is on
+
+	HandlerTime bool // whether FeatureHandlerTime is on
 }
 
 // CheckFrame checks everything about a frame that the frame alone can tell (SPEC.md 3.2 to 3.6, 5.4 to 5.8, 6, 7).
@@ -41,7 +43,7 @@ func CheckFrame(f *Frame, from Side, ctx FrameContext) error {
 		return violate("method", "%d", f.Method)
 	}
 	if from == SideWorker {
-		return checkFromWorker(f)
+		return checkFromWorker(f, ctx.HandlerTime)
 	}
 	return checkFromHost(f)
 }
@@ -173,7 +175,7 @@ func checkPayload(f *Frame, ctx FrameContext) error {
 	return nil
 }
 
-func checkFromWorker(f *Frame) error {
+func checkFromWorker(f *Frame, handlerTime bool) error {
 	switch f.Kind {
 	case KindCall:
 		return callNumber(f)
@@ -183,7 +185,11 @@ func checkFromWorker(f *Frame) error {
 		default:
 			return violate("method", "%d", f.Method)
 		}
-		if f.Status&^wantable != 0 {
+		known := wantable
+		if handlerTime {
+			known |= FinalTimeMax << FinalTimeShift
+		}
+		if f.Status&^known != 0 {
 			return violate("status", "%#x", f.Status)
 		}
 	case KindError:

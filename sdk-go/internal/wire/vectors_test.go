@@ -158,11 +158,12 @@ func (v *frameFields) frame() (f Frame) {
 
 // frameVector is what frame/ and reject/ say of a slot and who looks at it.
 type frameVector struct {
-	From      string
-	Arena     uint64
-	Apos      uint64
-	HostCalls bool `json:"host_calls"`
-	Slot      hexBytes
+	From        string
+	Arena       uint64
+	Apos        uint64
+	HostCalls   bool `json:"host_calls"`
+	HandlerTime bool `json:"handler_time"`
+	Slot        hexBytes
 }
 
 func (v *frameVector) frame() (f Frame) {
@@ -170,7 +171,9 @@ func (v *frameVector) frame() (f Frame) {
 	return f
 }
 
-func (v *frameVector) context() FrameContext { return FrameContext{v.Arena, v.Apos, v.HostCalls} }
+func (v *frameVector) context() FrameContext {
+	return FrameContext{v.Arena, v.Apos, v.HostCalls, v.HandlerTime}
+}
 
 func side(t testing.TB, name string) Side {
 	t.Helper()

@@ -453,13 +453,20 @@ const (
 
 // Feature bits, offered in Hello and taken in HelloOk.
 const (
-	FeatureHostCalls         uint64 = 1  // the worker may send CALL
-	FeatureStreams           uint64 = 2  // DATA and WINDOW in both directions
-	FeatureRequestBodyFilter uint64 = 4  // phase 5 (since 1.1)
-	FeatureHeaderNames       uint64 = 8  // header names of the group `name` travel as ids (since 1.1)
-	FeatureResponseKept      uint64 = 16 // the section of that name (since 1.1)
-	FeatureBodyAhead         uint64 = 32 // a host may send the request body before it is asked for (since 1.1)
-	FeatureKnown             uint64 = 63 // all features this tree offers
+	FeatureHostCalls         uint64 = 1   // the worker may send CALL
+	FeatureStreams           uint64 = 2   // DATA and WINDOW in both directions
+	FeatureRequestBodyFilter uint64 = 4   // phase 5 (since 1.1)
+	FeatureHeaderNames       uint64 = 8   // header names of the group `name` travel as ids (since 1.1)
+	FeatureResponseKept      uint64 = 16  // the section of that name (since 1.1)
+	FeatureBodyAhead         uint64 = 32  // a host may send the request body before it is asked for (since 1.1)
+	FeatureHandlerTime       uint64 = 64  // a final frame says how long its handler ran (since 1.1)
+	FeatureKnown             uint64 = 127 // all features this tree offers
+)
+
+// The status of a worker's final frame, above the phases it wants (SPEC.md 5.4).
+const (
+	FinalTimeShift uint32 = 6        // how long the handler ran stands from this bit on
+	FinalTimeMax   uint32 = 67108863 // the longest time that has room, us
 )
 
 // Indices into a lane's statistics (never trusted).

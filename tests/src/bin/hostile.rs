@@ -1,6 +1,8 @@
 //! `nylon-hostile-worker MODE`: a worker that is honest until it is asked for `/attack`, and then breaks the rule MODE
-//! names (see `nylon_tests::attack`), or is pinned to another version (`versions`), or is no worker at all.
+//! names (see `nylon_tests::attack`; `escape`: leaves the protocol alone and tries `nylon_tests::escape`), or is pinned to
+//! another version (`versions`), or is no worker at all.
 
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use nylon_protocol::handshake::{Control, Refuse, VersionRange};
 use nylon_protocol::wire;
 use nylon_tests::attack::{attack, scribble};
+use nylon_tests::escape::attempts;
 use nylon_tests::worker::{Call, ControlFd, Greeting, Worker, log};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -25,8 +28,11 @@ fn main() -> ExitCode {
 }
 
 fn run(mode: &str) -> Outcome {
-    if mode == "exit" {
-        return Ok(());
+    match mode {
+        "exit" => return Ok(()),
+        // Later than any host waits.
+        "late" => thread::sleep(Duration::from_secs(6)),
+        _ => {}
     }
     let control = ControlFd::inherited()?;
     let greeting = control.hello()?;
@@ -105,11 +111,18 @@ fn shake(
 }
 
 fn serve(mode: &str, mut worker: Worker) -> Outcome {
+    if mode == "short-lived" {
+        thread::sleep(Duration::from_millis(10));
+        return Err("it has lived long enough".into());
+    }
     if let Some(seed) = number("NYLON_HOSTILE_SEED") {
         let until = number("NYLON_HOSTILE_UNTIL").unwrap_or(0);
         let seed = seed.wrapping_add(u64::from(std::process::id()) << 32);
         log("seed", seed);
         scribble(worker.memory.clone(), seed, Duration::from_millis(350), until);
+    }
+    if mode == "wakes" {
+        wake_gently(&worker)?;
     }
     loop {
         let call = worker.next_call()?;
@@ -117,11 +130,30 @@ fn serve(mode: &str, mut worker: Worker) -> Outcome {
             return Err(format!("header names as ids: {}", call.ids).into());
         }
         match &*call.path {
+            "/attack" if mode == "escape" => {
+                let said = attempts(worker.bell()?.as_fd());
+                worker.say(&call, &said)?;
+            }
             "/attack" if mode != "honest" => attack(mode, &mut worker, &call)?,
             "/slow" => slow(&mut worker, &call)?,
             _ => worker.answer(&call)?,
         }
     }
+}
+
+/// Wakes the host for nothing, 2000 times a second: a nuisance, and no flood.
+fn wake_gently(worker: &Worker) -> Outcome {
+    let bell = worker.bell()?;
+    thread::spawn(move || {
+        for n in 1u64.. {
+            bell.ring().expect("the host bell");
+            if n.is_multiple_of(500) {
+                log("wakes", 500);
+            }
+            thread::sleep(Duration::from_micros(500));
+        }
+    });
+    Ok(())
 }
 
 /// Says which token it holds, and answers when there was time to misuse it.

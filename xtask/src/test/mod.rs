@@ -21,7 +21,7 @@ use artifact::Artifacts;
 use report::Report;
 
 /// Groups that must exist, in the order they run; other test programs follow under their package's name.
-const GROUPS: [&str; 22] = [
+const GROUPS: [&str; 23] = [
     "plugins",
     "protocol",
     "shm",
@@ -41,6 +41,7 @@ const GROUPS: [&str; 22] = [
     "badinput",
     "lifecycle",
     "crash",
+    "chaos",
     "bigbody",
     "examples",
     "bench",

@@ -27,6 +27,8 @@ func main() {
 	streams(plugin)
 	proxying(plugin)
 	crashes(plugin)
+	limits(plugin)
+	logs(plugin)
 	sdk.Serve()
 }
 

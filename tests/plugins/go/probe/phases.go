@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,6 +60,46 @@ func phases(plugin *sdk.NylonPlugin) {
 	request(plugin, "sleep", func(p *sdk.PhaseRequestFilter) {
 		time.Sleep(time.Duration(number(p.GetPayload(), "ms")) * time.Millisecond)
 		p.Response().SetHeader("x-slept", "yes")
+		p.Next()
+	})
+	// slow stamps the nonce after the payload's "ms", and of "seldom" requests one after "seldom_ms".
+	var slow atomic.Uint64
+	request(plugin, "slow", func(p *sdk.PhaseRequestFilter) {
+		payload := p.GetPayload()
+		ms := number(payload, "ms")
+		if slow.Add(1)%uint64(max(number(payload, "seldom"), 1)) == 0 {
+			ms = number(payload, "seldom_ms")
+		}
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		p.Response().SetHeader("x-nonce-echo", p.Request().Header("x-nonce"))
+		p.Response().SetHeader("x-plugin-pid", process)
+		p.Next()
+	})
+	// versions stamps this process in each of four phases, and the name of its program.
+	plugin.AddPhaseHandler("versions", func(phase *sdk.PhaseHandler) {
+		phase.RequestFilter(func(p *sdk.PhaseRequestFilter) {
+			p.Response().SetHeader("x-nonce-echo", p.Request().Header("x-nonce"))
+			p.Response().SetHeader("x-plugin-pid", process)
+			p.Response().SetHeader("x-version", filepath.Base(os.Args[0]))
+			p.Next()
+		})
+		phase.ResponseFilter(func(p *sdk.PhaseResponseFilter) {
+			p.SetResponseHeader("x-response-pid", process)
+			p.Next()
+		})
+		whole := []byte(process)
+		phase.ResponseBodyFilter(func(p *sdk.PhaseResponseBodyFilter) {
+			p.Response().BodyRaw(whole)
+			whole = []byte{}
+			p.Next()
+		})
+		phase.Logging(func(p *sdk.PhaseLogging) {
+			trace("version %s %s", p.Request().Header("x-nonce"), process)
+			p.Next()
+		})
+	})
+	request(plugin, "prints", func(p *sdk.PhaseRequestFilter) {
+		fmt.Println("printed for a request", strings.Repeat("x", number(p.GetPayload(), "bytes")))
 		p.Next()
 	})
 	request(plugin, "later", func(p *sdk.PhaseRequestFilter) {

@@ -1,29 +1,16 @@
-//! The log: lines of the gateway and its plugins on stderr.
+//! Which lines are wanted: a level, or one per target.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Logs to stderr from now on; `NYLON_LOG` sets the level, or one per target, and is `info` unless told.
-pub(crate) fn to_stderr() {
-    let wanted = std::env::var_os("NYLON_LOG").unwrap_or_default();
-    let wanted = targets(&wanted.to_string_lossy()).unwrap_or_else(|piece| {
-        eprintln!("warning: `{piece}` in NYLON_LOG is neither a level nor TARGET=LEVEL: logging at `info`");
-        eprintln!("  = help: levels are off, error, warn, info, debug and trace, as in `warn,plugin=info`\n");
-        info()
-    });
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(wanted).with(lines).init();
-}
-
-fn info() -> Targets {
+/// `info` for everything.
+pub(super) fn info() -> Targets {
     Targets::new().with_default(LevelFilter::INFO)
 }
 
 /// What `wanted` asks for, or the piece of it that is not understood. A bare word that is no level would be a target
 /// for the parser, and everything else silent.
-fn targets(wanted: &str) -> Result<Targets, &str> {
+pub(super) fn targets(wanted: &str) -> Result<Targets, &str> {
     if wanted.trim().is_empty() {
         return Ok(info());
     }

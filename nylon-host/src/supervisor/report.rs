@@ -1,0 +1,147 @@
+//! What is known of a worker that ended without being asked to.
+//!
+//! Made when its process is gone and its rings and sessions are still as it left them; nothing is done for it before.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::output::Output;
+use super::spawn::Exit;
+use super::tail::LogLine;
+use super::{Plugin, PluginSpec};
+use crate::lane::{Fault, Lane, LaneDump, Peer, SessionDump};
+
+/// The end of a worker, as a report of it. Nothing of payloads is in it; request ids and what the worker printed are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CrashReport {
+    /// What it is called: plugin and generation, `authz-7`.
+    pub id: String,
+    /// The plugin.
+    pub plugin: String,
+    /// Its program.
+    pub program: PathBuf,
+    /// Which start of the plugin it was, from 1.
+    pub generation: u32,
+    /// Its process id.
+    pub pid: u32,
+    /// When it was ready: RFC 3339, UTC.
+    pub started: String,
+    /// When it had ended: likewise.
+    pub ended: String,
+    /// How long it served.
+    pub lived_ms: u64,
+    /// How its process ended.
+    pub exit: ExitReport,
+    /// Who ended it, and why.
+    pub cause: Cause,
+    /// Its memory when that was looked at last, if it was.
+    pub rss_bytes: Option<u64>,
+    /// Its lanes as it left them: rings, last frames, sessions in flight.
+    pub lanes: Vec<LaneDump>,
+    /// What it printed last: 50 lines at most, also those that the log had no room for.
+    pub log: Vec<LogLine>,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitReport {
+    /// By itself.
+    Status(i32),
+    /// By a signal.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its name, `SIGKILL`; empty for those without.
+        name: String,
+    },
+    /// The kernel did not say.
+    Unknown(String),
+}
+
+/// Who ended a worker, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// Not the host: it did itself, or something outside.
+    NotTheHost,
+    /// The host, as it broke the protocol: which rule.
+    Violation(String),
+    /// The host, as so many of its handlers never answered.
+    Hung,
+    /// The host, for another reason.
+    Killed(String),
+}
+
+impl CrashReport {
+    /// Sessions in flight, of all lanes.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionDump> {
+        self.lanes.iter().flat_map(|lane| &lane.sessions)
+    }
+}
+
+impl From<&io::Result<Exit>> for ExitReport {
+    fn from(exit: &io::Result<Exit>) -> Self {
+        match exit {
+            Ok(Exit::Status(code)) => Self::Status(*code),
+            Ok(Exit::Signal(number)) => {
+                let name = Signal::try_from(*number).map_or("", Signal::as_str).to_owned();
+                Self::Signal { number: *number, name }
+            }
+            Err(e) => Self::Unknown(e.to_string()),
+        }
+    }
+}
+
+impl From<Option<&Fault>> for Cause {
+    fn from(fault: Option<&Fault>) -> Self {
+        match fault {
+            None | Some(Fault::Died(_)) => Self::NotTheHost,
+            Some(Fault::Violation(rule)) => Self::Violation(rule.to_string()),
+            Some(Fault::Hung) => Self::Hung,
+            Some(other) => Self::Killed(other.to_string()),
+        }
+    }
+}
+
+/// Makes the report of a worker whose process is gone and whose sessions are still open; kept with its plugin's once its
+/// last words are read. `rss` is its memory in bytes, if somebody knows.
+pub(super) fn make(
+    plugin: &Arc<Plugin>,
+    spec: &PluginSpec,
+    peer: &Peer,
+    exit: &io::Result<Exit>,
+    lanes: &[Arc<Lane>],
+    output: &Output,
+    rss: Option<u64>,
+) {
+    let now = Instant::now();
+    let (since, started) = peer.since;
+    let mut report = CrashReport {
+        id: format!("{}-{}", spec.name, peer.generation),
+        plugin: spec.name.clone(),
+        program: spec.program.clone(),
+        generation: peer.generation,
+        pid: peer.pid,
+        started: humantime::format_rfc3339_millis(started).to_string(),
+        ended: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        lived_ms: now.duration_since(since).as_millis().try_into().unwrap_or(u64::MAX),
+        exit: exit.into(),
+        cause: peer.fault().into(),
+        rss_bytes: rss,
+        lanes: lanes.iter().map(|lane| lane.dump(now)).collect(),
+        log: Vec::new(),
+    };
+    let (plugin, dir, last_words) =
+        (plugin.clone(), spec.crash_reports.clone(), output.last_words());
+    tokio::spawn(async move {
+        report.log = last_words.await;
+        plugin.crashes.keep(report, dir).await;
+    });
+}

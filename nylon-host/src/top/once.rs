@@ -1,0 +1,179 @@
+//! `nylon top --once`: everything, printed.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use nylon_shm::telemetry::{HostState, PHASES, PluginRow, WorkerRow};
+use serde_json::{Value, json};
+
+use super::columns::{COLUMNS, Line, spin_reason, state};
+use super::units::age;
+use super::view::{Plugin, View, Watch, Worker};
+
+/// Prints the host; returns what was printed, or nothing if nobody reads any more.
+pub(super) fn run(watch: &mut Watch, json: bool) -> Result<Option<View>, Box<dyn Error>> {
+    let mut view = watch.look()?;
+    if view.state == HostState::Running && !view.is_stale() {
+        // Once more after all rows were stored: that tells the rates.
+        let period = view.host.period_ms.clamp(100, 2000);
+        std::thread::sleep(Duration::from_millis(period + period / 10));
+        view = watch.look()?;
+    }
+    let text = if json { format!("{:#}\n", to_json(&view)) } else { table(&view) };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+        done => Ok(done.map(|()| Some(view))?),
+    }
+}
+
+fn table(view: &View) -> String {
+    let mut out = String::new();
+    let host = &view.host;
+    let heard = age(view.stale_ms());
+    let _ = writeln!(out, "host {}  nylon {}  heard of {heard} ago", host.pid, host.version);
+    if let Some(trouble) = view.trouble() {
+        let _ = writeln!(out, "{trouble}");
+    }
+    if view.torn > 0 {
+        let _ = writeln!(out, "{} rows are damaged", view.torn);
+    }
+    let cells = |line| COLUMNS.iter().map(|column| (column.cell)(view, line)).collect();
+    let mut rows: Vec<Vec<String>> =
+        vec![COLUMNS.iter().map(|column| column.title.to_owned()).collect()];
+    for plugin in &view.plugins {
+        rows.push(cells(Line::Plugin(plugin)));
+        rows.extend(plugin.workers.iter().map(|worker| cells(Line::Worker(worker))));
+    }
+    rows.extend(view.strays.iter().map(|worker| cells(Line::Worker(worker))));
+    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    for row in &rows {
+        let mut line = String::new();
+        for ((cell, column), width) in row.iter().zip(&COLUMNS).zip(&widths) {
+            let _ = match column.is_text {
+                true => write!(line, "{cell:<width$}  "),
+                false => write!(line, "{cell:>width$}  "),
+            };
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+fn to_json(view: &View) -> Value {
+    let workers = view.plugins.iter().flat_map(|plugin| {
+        plugin.workers.iter().map(|worker| worker_json(view, Some(plugin), worker))
+    });
+    let strays = view.strays.iter().map(|worker| worker_json(view, None, worker));
+    json!({
+        "pid": view.host.pid,
+        "version": view.host.version.to_string(),
+        "host_alive": view.state != HostState::Gone,
+        "host_state": match view.state {
+            HostState::Running => "running",
+            HostState::Stopped => "stopped",
+            HostState::Gone => "gone",
+        },
+        "stale_ms": view.stale_ms(),
+        "period_ms": view.host.period_ms,
+        "started_ms": view.host.started_ms,
+        "damaged_rows": view.torn,
+        "plugins": view.plugins.iter().map(|plugin| plugin_json(view, plugin)).collect::<Vec<_>>(),
+        "workers": workers.chain(strays).collect::<Vec<_>>(),
+    })
+}
+
+fn plugin_json(view: &View, plugin: &Plugin) -> Value {
+    let row: &PluginRow = &plugin.row;
+    let phases = PHASES.iter().zip(&row.phases).map(|(name, phase)| {
+        json!({"phase": name, "calls": phase.calls, "p50_ns": phase.p50_ns, "p99_ns": phase.p99_ns})
+    });
+    json!({
+        "name": row.name.to_string(),
+        "state": state(row.state),
+        "age_ms": view.since(row.updated_ms),
+        "generation": row.generation,
+        "build": row.build,
+        "sandbox": row.sandbox,
+        "workers_ready": row.workers_ready,
+        "workers_wanted": row.workers_wanted,
+        "calls": row.calls,
+        "calls_per_s": plugin.calls_per_s(),
+        "deadlines": row.deadlines,
+        "crashes": row.crashes,
+        "restarts": row.restarts,
+        "late": row.late,
+        "violations": row.violations,
+        "refused": row.refused,
+        "passed_open": row.passed_open,
+        "in_flight": row.in_flight,
+        "queue_depth": row.queue_depth,
+        "sessions": row.sessions,
+        "oldest_session_ms": view.since(plugin.oldest_session()),
+        "frames_down": row.frames_down,
+        "frames_up": row.frames_up,
+        "rss_bytes": plugin.rss_bytes(),
+        "cpu_percent": plugin.cpu_percent(),
+        "phases": phases.collect::<Vec<_>>(),
+        "last_exit": row.last_exit.to_string(),
+    })
+}
+
+fn worker_json(view: &View, plugin: Option<&Plugin>, worker: &Worker) -> Value {
+    let row: &WorkerRow = &worker.row;
+    json!({
+        "plugin": plugin.map(|plugin| plugin.row.name.to_string()),
+        "pid": row.pid,
+        "generation": row.generation,
+        "state": state(row.state),
+        "age_ms": view.since(row.updated_ms),
+        "uptime_ms": view.since(row.started),
+        "calls": row.calls,
+        "calls_per_s": worker.calls_per_s(),
+        "deadlines": row.deadlines,
+        "late": row.late,
+        "in_flight": row.in_flight,
+        "sessions": row.sessions,
+        "oldest_session_ms": view.since(row.oldest_session),
+        "ring_down": row.ring_down,
+        "ring_up": row.ring_up,
+        "arena_down_bytes": row.arena_down,
+        "arena_up_bytes": row.arena_up,
+        "wakes": row.wakes,
+        "wakes_per_s": worker.wakes_per_s(),
+        "handovers": row.handovers,
+        "rescues": row.rescues,
+        "spin_ns": row.spin_ns,
+        "spin_reason": spin_reason(row.spin_reason),
+        "rss_bytes": row.rss_bytes,
+        "cpu_ns": row.cpu_ns,
+        "cpu_percent": worker.cpu_percent(),
+        "frames_down": row.frames_down,
+        "frames_up": row.frames_up,
+        "last_exit": row.last_exit.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::view;
+    use super::{table, to_json};
+
+    #[test]
+    fn every_row_is_printed() {
+        let text = table(&view());
+        assert_eq!(text.lines().count(), 2 + 2 + 3, "{text}");
+        assert!(
+            text.lines()
+                .nth(2)
+                .is_some_and(|line| line.starts_with("auth") && line.contains("200"))
+        );
+        let json = to_json(&view());
+        assert_eq!(json["workers"][1]["pid"], 4002);
+        assert_eq!(json["workers"][2]["plugin"], "log");
+        assert_eq!(json["plugins"][0]["phases"][3]["phase"], "logging");
+        assert_eq!((&json["stale_ms"], &json["host_alive"]), (&0.into(), &true.into()));
+    }
+}

@@ -1,0 +1,21 @@
+//! The short variants of rows of HARDENING's reliability table: what is counted, without the times (`cargo xtask chaos`
+//! holds those).
+
+use nylon_tests::chaos::{self, Mode};
+use nylon_tests::watchdog;
+
+macro_rules! rows {
+    ($($test:ident: $row:literal, $seconds:literal s;)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let _dog = watchdog($seconds);
+            chaos::row($row).expect("a row").run(Mode::TEST).await.held();
+        }
+    )+};
+}
+
+rows! {
+    r1_workers_are_killed: "R1", 60 s;
+    r6_workers_are_stopped: "R6", 60 s;
+    r12_the_host_is_killed: "R12", 60 s;
+}
