@@ -51,17 +51,17 @@ use shown::Shown;
 use spawn::{Child, Process, Spawner};
 
 pub use dump::WorkerDump;
-pub use report::{Cause, CrashReport, ExitReport};
 pub use limits::{CgroupMemory, LimitStatus, Limits};
 pub use program::{NotSha256, Sha256};
+pub use report::{Cause, CrashReport, ExitReport};
 pub use sandbox::{Confinement, Sandbox, SandboxLevel, SandboxPart, harden};
 pub(crate) use spawn::Exit;
 pub use status::{PluginState, PluginStatus};
 pub use tail::LogLine;
 
-pub(crate) use limits::Bounds;
 pub(crate) use crashes::Crashes;
 pub(crate) use dump::workers;
+pub(crate) use limits::Bounds;
 pub(crate) use status::Board;
 
 /// A configured program: what to run, and how.
