@@ -54,7 +54,7 @@ async fn a_killed_worker_leaves_a_file_with_all_it_had() {
     let site = Site::new().upstream("up", up.addr);
     let site = site.plugin_with("probe", "probe", json!({"timeout": "30s"}));
     let site = site.path("/warm", "up", &[step("probe", "nonce")]);
-    let site = site.path("/held", "up", &[step("probe", "held")]);
+    let site = site.path("/held", "up", &[step("probe", "stuck")]);
     let addr = ports::free();
     let config = site.write(addr);
     let text = std::fs::read_to_string(&config).expect("it was written");
@@ -130,7 +130,7 @@ impl Case {
     }
 
     async fn probe() -> Case {
-        let case = Case::start(PluginSpec::new("probe", program::plugin("probe")), "held").await;
+        let case = Case::start(PluginSpec::new("probe", program::plugin("probe")), "stuck").await;
         let item = Item::new("probe", "pid");
         let warm = case.host.chain().service(item).expect("it is there").build();
         for _ in 0..WARM {
@@ -285,7 +285,7 @@ async fn a_dump_of_a_live_worker_names_its_requests() {
     assert!(worker.rss_bytes.is_some_and(|bytes| bytes > 100_000), "{worker}");
     let [lane] = &worker.lanes[..] else { panic!("one lane: {worker}") };
     assert_eq!(ids(lane.sessions.iter()), ["one", "two"]);
-    assert!(lane.sessions.iter().all(|s| s.entry == "held"), "{worker}");
+    assert!(lane.sessions.iter().all(|s| s.entry == "stuck"), "{worker}");
     assert_eq!((lane.in_flight, lane.down.taken), (2, lane.down.published), "{worker}");
     assert!(lane.frames.len() >= 32 && lane.frames.iter().all(|f| f.taken), "{worker}");
     assert_eq!(case.host.dump("other").len(), 0);

@@ -21,7 +21,7 @@ func crashes(plugin *sdk.NylonPlugin) {
 	})
 	request(plugin, "exit", func(*sdk.PhaseRequestFilter) { os.Exit(7) })
 	// Prints as many numbered lines as the request says, and holds it, or ends the process.
-	request(plugin, "held", func(p *sdk.PhaseRequestFilter) {
+	request(plugin, "stuck", func(p *sdk.PhaseRequestFilter) {
 		lines, _ := strconv.Atoi(p.Request().Header("x-lines"))
 		for n := 1; n <= lines; n++ {
 			fmt.Fprintf(os.Stderr, "line %d\n", n)
