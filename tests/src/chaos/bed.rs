@@ -24,7 +24,7 @@ pub(super) fn two(up: &Upstream) -> Site {
 
 /// The keys of a plugin that is to be hurt: how often it may die is not what the rows ask, but R3.
 pub(super) fn plugin(workers: u32) -> Value {
-    json!({"workers": workers, "timeout": "2s"})
+    json!({"workers": workers, "timeout": "2s", "breaker": {"intensity": 0}})
 }
 
 /// A load that runs beside the fault.

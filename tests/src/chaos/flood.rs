@@ -31,7 +31,7 @@ async fn one(mode: Mode, how: &str, found: &mut Found) {
     let site = Site::new().upstream("up", up.addr).plugin_with("b", "probe", bed::plugin(2));
     let site = site.path("/load/b", "up", &[step("b", "nonce")]);
     let log = site.dir().join("hostile.log");
-    let hostile = json!({"args": [how], "env": {"NYLON_HOSTILE_LOG": log}, "timeout": "2s"});
+    let hostile = json!({"args": [how], "env": {"NYLON_HOSTILE_LOG": log}, "timeout": "2s", "breaker": {"intensity": 0}});
     let site = site.program("bad", &program::hostile(), hostile);
     let site = site.service("bad", "bad", "serve", Value::Null);
     let site = site.path("/attack", "bad", &[]).path("/honest", "bad", &[]);

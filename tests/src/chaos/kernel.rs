@@ -61,7 +61,7 @@ async fn woken(mode: Mode, found: &mut Found) {
     let up = Upstream::start().await;
     let site = bed::two(&up);
     let log = site.dir().join("hostile.log");
-    let hostile = json!({"args": ["wakes"], "env": {"NYLON_HOSTILE_LOG": log}, "timeout": "2s"});
+    let hostile = json!({"args": ["wakes"], "env": {"NYLON_HOSTILE_LOG": log}, "timeout": "2s", "breaker": {"intensity": 0}});
     let site = site.program("w", &program::hostile(), hostile);
     let site = site.service("w", "w", "serve", Value::Null).path("/load/w", "w", &[]);
     let mut gateway = Gateway::start(&site).await;

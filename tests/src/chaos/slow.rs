@@ -60,7 +60,7 @@ pub(super) async fn hung(mode: Mode) -> Found {
     const TIMEOUT: Duration = Duration::from_millis(500);
     let duration = Duration::from_secs(mode.pick(8, 15, 60));
     let up = Upstream::start().await;
-    let one = json!({"workers": 1, "timeout": "500ms"});
+    let one = json!({"workers": 1, "timeout": "500ms", "breaker": {"intensity": 0}});
     let site = bed::two(&up).plugin_with("c", "probe", one);
     let site = site.path("/load/c", "up", &[step("c", "nonce")]);
     let site = site.path("/hang", "up", &[step("c", "never")]);

@@ -22,7 +22,7 @@ pub(super) async fn stopped(mode: Mode) -> Found {
     // So long one stays stopped, unless it is replaced before.
     let hold = DEADLINE + 2 * PING;
     let up = Upstream::start().await;
-    let brief = json!({"workers": 1, "timeout": "300ms"});
+    let brief = json!({"workers": 1, "timeout": "300ms", "breaker": {"intensity": 0}});
     let site = bed::two(&up).plugin_with("c", "probe", brief);
     let site = site.path("/load/c", "up", &[step("c", "nonce")]);
     let mut gateway = Gateway::start(&site).await;
