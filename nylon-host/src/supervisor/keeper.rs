@@ -12,7 +12,7 @@ use super::policy::Supervision;
 use super::spawn::Spawner;
 use super::status::WorkerStatus;
 use super::worker::{Job, Live, Report, WorkerOrder};
-use super::{Bounds, Plugin, PluginSpec};
+use super::{Bounds, LOG, Plugin, PluginSpec};
 use crate::error::{ControlError, StartError};
 use crate::lane::Registry;
 use crate::metrics::End;
@@ -133,6 +133,7 @@ impl Keeper {
                 }
             }
             self.show();
+            self.note_drained();
         }
         self.plugin.board.stopped();
     }
@@ -194,7 +195,6 @@ impl Keeper {
             Order::Drain(answer) => {
                 self.drained.push(answer);
                 self.command(Command::Drain);
-                self.note_drained();
             }
             Order::Stop(hooks) => self.command(Command::Stop(hooks)),
         }
@@ -245,7 +245,7 @@ impl Keeper {
                 self.tell(Event::Ready(generation));
                 // In service before anybody is told: who waits for "ready" sends at once.
                 self.plugin.board.ready(pid);
-                tracing::info!(plugin = %self.plugin.name, worker = pid, generation, "ready");
+                tracing::info!(target: LOG, plugin = %self.plugin.name, worker = pid, generation, "ready");
             }
             Report::NotStarted(error) => {
                 let permanent = error.is_permanent();
@@ -256,7 +256,9 @@ impl Keeper {
                     Some(pending) if Some(pending.build) == build => {
                         pending.error.get_or_insert(error);
                     }
-                    _ => tracing::error!(plugin = name, generation, %error, "cannot start"),
+                    _ => {
+                        tracing::error!(target: LOG, plugin = name, generation, %error, "cannot start")
+                    }
                 }
                 self.tell(Event::NotStarted { generation, permanent });
             }
@@ -267,7 +269,6 @@ impl Keeper {
             Report::Busy => self.tell(Event::Busy(generation)),
             Report::Idle => self.tell(Event::Idle(generation)),
         }
-        self.note_drained();
         self.forget_builds();
     }
 
@@ -293,7 +294,7 @@ impl Keeper {
                         Why::Breaker => "too many failures: it stays down until `nylon restart`",
                         Why::Permanent => "it cannot start: nothing is tried until `nylon restart`",
                     };
-                    tracing::error!(plugin = %self.plugin.name, why, "failed");
+                    tracing::error!(target: LOG, plugin = %self.plugin.name, why, "failed");
                 }
                 Action::Gone => self.gone = true,
             }

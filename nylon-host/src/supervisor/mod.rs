@@ -175,6 +175,8 @@ impl PluginSpec {
     }
 }
 
+/// What its lines in the log are found under, whichever file they come from.
+const LOG: &str = "nylon_host::supervisor";
 /// Most lanes of one worker.
 pub(crate) const LANES_MAX: u32 = 8;
 /// How often the counters of plugins and workers go into the telemetry segment.

@@ -20,9 +20,13 @@ pub(super) struct Shown {
 
 impl Shown {
     /// Of a worker of the plugin whose row is number `plugin`.
-    pub(super) fn new(telemetry: Option<&Arc<Telemetry>>, plugin: u64) -> Self {
+    pub(super) fn new(
+        telemetry: Option<&Arc<Telemetry>>,
+        plugin: u64,
+        last_exit: Text<16>,
+    ) -> Self {
         let slot = telemetry.and_then(Telemetry::claim);
-        Self { slot, row: WorkerRow { plugin, ..WorkerRow::default() }, usage: None }
+        Self { slot, row: WorkerRow { plugin, last_exit, ..WorkerRow::default() }, usage: None }
     }
 
     /// A process is about to be started; what the row told of the one before it but its end is gone.

@@ -264,10 +264,11 @@ impl Board {
         self.change(|s| s.state = PluginState::Stopped);
     }
 
-    /// A row for one of its workers.
+    /// A row for one of its workers; how the one before it ended is in it.
     pub(super) fn worker(&self) -> Shown {
         let slot = self.slot.as_ref();
-        Shown::new(slot.map(Slot::telemetry), slot.map_or(0, Slot::id))
+        let last_exit = Text::new(&self.lock().last_end);
+        Shown::new(slot.map(Slot::telemetry), slot.map_or(0, Slot::id), last_exit)
     }
 
     /// Stores the plugin's row in the telemetry segment; `lanes` are those in service.

@@ -21,7 +21,7 @@ use super::output::{self, Output};
 use super::policy::DrainStreams;
 use super::shown::Shown;
 use super::spawn::{Child, Exit, Process, Spawner};
-use super::{Bounds, Plugin, PluginSpec, PluginState, SHOW_EVERY, cpus, memory, report};
+use super::{Bounds, LOG, Plugin, PluginSpec, PluginState, SHOW_EVERY, cpus, memory, report};
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
 use crate::metrics::End;
@@ -113,7 +113,10 @@ impl Job {
                 let live = Live { pid: child.pid, peer: peer.clone(), lanes: lanes.clone() };
                 self.report(Report::Ready(live));
                 let well = self.attend(worker).await;
-                self.report(Report::Ended { well });
+                // Its row first: the next worker takes its place there, too.
+                let (reports, generation) = (self.reports.clone(), self.generation);
+                drop(self);
+                let _ = reports.send((generation, Report::Ended { well }));
             }
             Err(e) => self.report(Report::NotStarted(e)),
         }
@@ -136,7 +139,7 @@ impl Job {
             tokio::select! {
                 _ = ended.readable() => break,
                 fault = peer.faulted() => {
-                    tracing::error!(plugin = name, worker = pid, generation, %fault, "retired");
+                    tracing::error!(target: LOG, plugin = name, worker = pid, generation, %fault, "retired");
                     break;
                 }
                 order = self.orders.recv() => match order {
@@ -149,7 +152,7 @@ impl Job {
                     }
                     Some(WorkerOrder::Quit) => {
                         hung = true;
-                        tracing::error!(plugin = name, worker = pid, generation, "hangs: its stacks follow");
+                        tracing::error!(target: LOG, plugin = name, worker = pid, generation, "hangs: its stacks follow");
                         child.quit();
                     }
                     // Nobody keeps it any more, either.
@@ -191,10 +194,10 @@ impl Job {
         let how = exit.map_or_else(|e| e.to_string(), |e| memory.explain(e, peer.fault()));
         let how = if hung { format!("hung; {how}") } else { how };
         if stopping {
-            tracing::info!(plugin = name, worker = pid, generation, %how, "stopped");
+            tracing::info!(target: LOG, plugin = name, worker = pid, generation, %how, "stopped");
             peer.report(Fault::Stopped);
         } else {
-            tracing::warn!(plugin = name, worker = pid, generation, %how, "worker ended");
+            tracing::warn!(target: LOG, plugin = name, worker = pid, generation, %how, "worker ended");
             board.metrics.ended(end);
             board.crashed(&how);
             self.shown.ended(PluginState::BackingOff, &how);
@@ -227,7 +230,7 @@ impl Job {
         let Process { mut child, control, stdout, stderr, confinement } = process;
         let pid = child.pid;
         if confinement.missing().next().is_some() {
-            tracing::warn!(plugin = %spec.name, pid, sandbox = %confinement, "confined less than asked for");
+            tracing::warn!(target: LOG, plugin = %spec.name, pid, sandbox = %confinement, "confined less than asked for");
         }
         plugin.board.confined(confinement);
         let name: Arc<str> = spec.name.as_str().into();
