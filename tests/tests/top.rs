@@ -124,8 +124,8 @@ async fn the_rows_tell_what_was_done() {
         .iter()
         .map(|w| w["last_exit"].as_str())
         .collect();
-    assert!(ends[0].is_some_and(|how| how.contains("SIGKILL")), "{ends:?}");
-    assert_eq!(ends[1..], [Some(""); 2]);
+    let ended: Vec<_> = ends.iter().flatten().filter(|how| !how.is_empty()).collect();
+    assert!(ended.len() == 1 && ended[0].contains("SIGKILL"), "{ends:?}");
     assert!(number(&alpha["calls"]) >= calls + 30, "those of the dead count");
 }
 

@@ -79,6 +79,8 @@ pub(super) struct Keeper {
     /// Who waits for a build, whether to keep the old one for a rollback, and why it failed, if it did.
     pending: Option<Pending>,
     drained: Vec<Answer>,
+    /// What is said once the board shows it.
+    told: Vec<(Answer, Result<Build, ControlError>)>,
     reports: UnboundedSender<(Generation, Report)>,
     inbox: UnboundedReceiver<(Generation, Report)>,
     gone: bool,
@@ -107,6 +109,7 @@ impl Keeper {
             kept: HashMap::new(),
             pending: None,
             drained: Vec::new(),
+            told: Vec::new(),
             reports,
             inbox,
             gone: false,
@@ -134,6 +137,7 @@ impl Keeper {
             }
             self.show();
             self.note_drained();
+            self.told.drain(..).for_each(|(answer, outcome)| drop(answer.send(outcome)));
         }
         self.plugin.board.stopped();
     }
@@ -186,11 +190,11 @@ impl Keeper {
             },
             Order::Pause(answer) => {
                 self.command(Command::Pause);
-                let _ = answer.send(Ok(self.machine.build()));
+                self.told.push((answer, Ok(self.machine.build())));
             }
             Order::Resume(answer) => {
                 self.command(Command::Resume);
-                let _ = answer.send(Ok(self.machine.build()));
+                self.told.push((answer, Ok(self.machine.build())));
             }
             Order::Drain(answer) => {
                 self.drained.push(answer);
@@ -393,11 +397,11 @@ impl Keeper {
             if pending.keeps_old {
                 self.previous = Some(pending.old);
             }
-            let _ = pending.answer.send(Ok(build));
+            self.told.push((pending.answer, Ok(build)));
             return;
         }
         let error = pending.error.map_or(ControlError::Abandoned, ControlError::NotStarted);
-        let _ = pending.answer.send(Err(error));
+        self.told.push((pending.answer, Err(error)));
     }
 
     /// Answers those who wait for the last worker to be gone.
