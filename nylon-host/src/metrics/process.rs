@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::supervisor::Sample;
+
 /// What a process has and had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
@@ -42,15 +44,8 @@ fn fields(stat: &str) -> Option<Vec<&str>> {
 }
 
 fn parse(stat: &str) -> Option<Usage> {
-    let fields = fields(stat)?;
-    let field = |number: usize| fields.get(number - STATE)?.parse::<u64>().ok();
-    let ticks = field(14)? + field(15)?;
-    let per_second = rustix::param::clock_ticks_per_second();
-    let pages = field(24)?;
-    Some(Usage {
-        resident: pages.saturating_mul(rustix::param::page_size() as u64),
-        cpu: Duration::from_millis(ticks.saturating_mul(1000) / per_second),
-    })
+    let Sample { rss_bytes, cpu_ns } = Sample::parse(stat.as_bytes())?;
+    Some(Usage { resident: rss_bytes, cpu: Duration::from_nanos(cpu_ns) })
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ pub(crate) use crashes::Crashes;
 pub(crate) use dump::workers;
 pub(crate) use limits::Bounds;
 pub(crate) use status::Board;
+pub(crate) use usage::Sample;
 
 /// A configured program: what to run, and how.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,11 +12,11 @@ pub(super) struct Usage {
 
 /// What a process had taken at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// Resident memory, bytes. The kernel sums it up loosely: some hundred KiB may be missing.
-    pub(super) rss_bytes: u64,
+    pub(crate) rss_bytes: u64,
     /// CPU time of all its threads so far, in user and kernel, ns. The kernel counts it in hundredths of a second.
-    pub(super) cpu_ns: u64,
+    pub(crate) cpu_ns: u64,
 }
 
 impl Usage {
@@ -30,37 +30,40 @@ impl Usage {
         // 52 numbers of at most 20 digits, and a name of 16 bytes.
         let mut text = [0; 1280];
         let len = self.stat.read_at(&mut text, 0).ok()?;
-        parse(&text[..len])
+        Sample::parse(&text[..len])
     }
 }
 
-/// Fields 14, 15 (ticks) and 24 (pages); the name before them may hold anything between its brackets.
-fn parse(stat: &[u8]) -> Option<Sample> {
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let user: u64 = fields.nth(11)?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    let pages: u64 = fields.nth(8)?.parse().ok()?;
-    let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
-    Some(Sample {
-        rss_bytes: pages.saturating_mul(rustix::param::page_size() as u64),
-        cpu_ns: user.saturating_add(system).saturating_mul(tick_ns),
-    })
+impl Sample {
+    /// Fields 14, 15 (ticks) and 24 (pages) of `/proc/PID/stat`; the name before them may hold anything between its
+    /// brackets.
+    pub(crate) fn parse(stat: &[u8]) -> Option<Self> {
+        let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let user: u64 = fields.nth(11)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        let pages: u64 = fields.nth(8)?.parse().ok()?;
+        let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+        Some(Self {
+            rss_bytes: pages.saturating_mul(rustix::param::page_size() as u64),
+            cpu_ns: user.saturating_add(system).saturating_mul(tick_ns),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Usage, parse};
+    use super::{Sample, Usage};
 
     #[test]
     fn a_line_of_proc_is_understood_whatever_the_name() {
         let line = b"7 (a) b ) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 9 0 100 1000 3 99\n";
-        let sample = parse(line).unwrap();
+        let sample = Sample::parse(line).unwrap();
         let page = rustix::param::page_size() as u64;
         assert_eq!((sample.rss_bytes, sample.cpu_ns), (3 * page, 3_000_000_000));
-        assert_eq!(parse(b""), None);
-        assert_eq!(parse(b"7 (a) S 1 7"), None);
+        assert_eq!(Sample::parse(b""), None);
+        assert_eq!(Sample::parse(b"7 (a) S 1 7"), None);
     }
 
     #[test]

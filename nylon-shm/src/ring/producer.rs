@@ -88,12 +88,10 @@ impl<M: Memory> Producer<M> {
     pub fn gauge(&self) -> Gauge {
         let head = self.ring.head().load(Ordering::Relaxed);
         let released = check::check_head(self.pos, self.head, head).unwrap_or(self.head);
-        let arena_head = self.ring.arena_head().load(Ordering::Relaxed);
-        let arena_released = check::check_arena_head(self.apos, self.arena_head, arena_head);
         Gauge {
             published: self.pos,
             released,
-            arena_used: self.apos - arena_released.unwrap_or(self.arena_head),
+            arena_used: self.arena_in_use(),
             sleeps: self.peer_sleeps(),
             starved: self.space_epoch & 1 == 1,
         }
