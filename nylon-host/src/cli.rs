@@ -4,7 +4,13 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+mod operate;
+
 pub use crate::bench::BenchArgs;
+pub use operate::{
+    Ask, Crash, CrashListArgs, CrashShowArgs, EventsArgs, LogsArgs, Named, Operate, PluginVerb,
+    Target, UpgradeArgs,
+};
 
 /// Exit code when the configuration or the command line is refused.
 pub const EXIT_CONFIG: u8 = 2;
@@ -12,7 +18,7 @@ pub const EXIT_CONFIG: u8 = 2;
 /// Exit code when something fails at run time.
 pub const EXIT_RUNTIME: u8 = 1;
 
-/// Exit code of `nylon top` when the host is gone.
+/// Exit code when there is no gateway to ask, or it is gone.
 pub const EXIT_GONE: u8 = 3;
 
 /// A protocol version: major, then minor.
@@ -36,6 +42,9 @@ pub enum Command {
     Check(CheckArgs),
     /// Watch the plugins of a running gateway, or print how they fare.
     Top(TopArgs),
+    /// Ask a running gateway something.
+    #[command(flatten)]
+    Operate(Operate),
     /// Send requests by a fixed schedule, and say how long they took.
     Bench(BenchArgs),
 }

@@ -39,6 +39,7 @@
 //! supervisor stands beside it. In front of an axum, tonic or hyper service use the tower layer.
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod bench;
 mod body;
 mod bytesize;
@@ -53,6 +54,7 @@ mod lane;
 pub mod layer;
 pub mod log;
 pub mod metrics;
+pub mod notify;
 mod printable;
 mod readiness;
 mod request_id;

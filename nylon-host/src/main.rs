@@ -7,12 +7,14 @@ use std::time::Duration;
 use nylon_host::cli::{Cli, Command, EXIT_CONFIG, EXIT_RUNTIME, RunArgs};
 use nylon_host::config::{self, Loaded, Mode, Refused};
 use nylon_host::gateway::{Control, Gateway, SetupError};
+use nylon_host::notify;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 mod check;
-mod notify;
+mod operate;
+mod table;
 mod top;
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Check(args) => check::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Operate(verb) => operate::run(&verb),
         Command::Bench(args) => nylon_host::bench::run(&args),
     }
 }
@@ -61,8 +64,8 @@ fn run(args: &RunArgs) -> ExitCode {
                 for addr in gateway.addresses() {
                     tracing::info!(%addr, pid = std::process::id(), "listening");
                 }
-                notify::ready(SERVING);
-                let reloads = reloads(args.clone(), gateway.control(), hang_ups);
+                notify::ready(notify::SERVING);
+                let reloads = reloads(gateway.control(), hang_ups);
                 tokio::select! {
                     () = gateway.serve(stop) => {}
                     () = reloads => {}
@@ -79,39 +82,21 @@ fn run(args: &RunArgs) -> ExitCode {
     })
 }
 
-/// What a service manager shows of a gateway that serves.
-const SERVING: &str = "serving";
-
 fn mode(lenient: bool) -> Mode {
     if lenient { Mode::Lenient } else { Mode::Strict }
 }
 
 /// Reloads the configuration for each hang-up; one that is refused changes nothing.
-async fn reloads(args: RunArgs, control: Control, mut hang_ups: UnboundedReceiver<()>) {
+async fn reloads(control: Control, mut hang_ups: UnboundedReceiver<()>) {
     while hang_ups.recv().await.is_some() {
         // Those that came meanwhile want the same.
         while hang_ups.try_recv().is_ok() {}
-        tracing::info!(config = %args.config.display(), "reloading");
-        notify::reloading();
-        match reload(&args, &control).await {
-            Ok(()) => tracing::info!("reloaded"),
-            Err(why) => {
-                eprintln!("{why}");
-                tracing::error!("not reloaded: what served goes on");
-            }
+        match control.reload_file().await {
+            Ok(warnings) => warnings.iter().for_each(|w| eprintln!("{w}")),
+            Err(why) => eprintln!("{why}"),
         }
-        notify::ready(SERVING);
     }
     std::future::pending().await
-}
-
-async fn reload(args: &RunArgs, control: &Control) -> Result<(), Box<dyn std::error::Error>> {
-    let (file, mode) = (args.config.clone(), mode(args.lenient));
-    let loaded = tokio::task::spawn_blocking(move || config::load(&file, mode)).await?;
-    let Loaded { config, warnings } = loaded?;
-    let more = control.reload(config).await?;
-    warnings.iter().chain(&more).for_each(|w| eprintln!("{w}"));
-    Ok(())
 }
 
 /// SIGTERM and SIGINT stop the gateway, a second one at once. SIGHUP reloads the configuration.

@@ -11,34 +11,37 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// What a service manager shows of a gateway that serves.
+pub const SERVING: &str = "serving";
+
 /// How long a manager that reads nothing is waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Requests are served; `status` says so to people.
-pub(crate) fn ready(status: &str) {
+pub fn ready(status: &str) {
     tell(&format!("READY=1\nSTATUS={status}"));
 }
 
 /// The configuration is read anew, until [`ready`].
-pub(crate) fn reloading() {
+pub fn reloading() {
     let now = clock_gettime(ClockId::Monotonic);
     let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
     tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reading the configuration"));
 }
 
 /// No new requests are taken.
-pub(crate) fn stopping() {
+pub fn stopping() {
     tell("STOPPING=1\nSTATUS=finishing requests");
 }
 
 /// What goes on, for people.
-pub(crate) fn status(status: &str) {
+pub fn status(status: &str) {
     tell(&format!("STATUS={status}"));
 }
 
 /// Says twice a period that the gateway is alive, if the manager watches this process (`WATCHDOG_USEC`). The runtime's
 /// own threads say so: when all of them hang, nobody does. Call it inside the runtime.
-pub(crate) fn watchdog() {
+pub fn watchdog() {
     let ours = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
     let period = env::var("WATCHDOG_USEC").ok().and_then(|usec| usec.parse().ok());
     let Some(period) = period.map(Duration::from_micros).filter(|p| ours && !p.is_zero()) else {

@@ -2,11 +2,12 @@
 
 use super::source::Location;
 use super::suggest;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Whether a problem stops the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The configuration is refused.
@@ -16,7 +17,7 @@ pub enum Severity {
 }
 
 /// One problem: where it is, what is wrong and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnostic {
     /// Whether it stops the start.
     pub severity: Severity,
@@ -32,7 +33,7 @@ pub struct Diagnostic {
 }
 
 /// The line a diagnostic is about and the characters it means.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Snippet {
     /// The line, from 1.
     pub line: usize,

@@ -39,6 +39,7 @@
 //! warning, and every path it belongs to answers 500 `CONFIG_ERROR`: a misspelt `middleware`
 //! never leaves a route unguarded. All other errors refuse the start in both modes.
 
+mod admin;
 mod diagnostic;
 mod fields;
 mod files;
@@ -62,6 +63,7 @@ mod supervision;
 mod tests;
 mod yaml;
 
+pub use admin::{Admin, AdminSocket, AdminTcp};
 pub use diagnostic::{Diagnostic, Severity, Snippet};
 pub use log::{Log, Tracing};
 pub use middleware::{Middleware, PluginCall};
@@ -87,6 +89,8 @@ const DEFAULT_CONFIG_DIR: &str = "/etc/nylon/config";
 /// Everything a gateway needs to know.
 #[derive(Debug)]
 pub struct Config {
+    /// The runtime file it was read from.
+    pub file: PathBuf,
     /// How the gateway itself runs.
     pub runtime: Runtime,
     /// The header whose value selects a route before the host does.
@@ -169,6 +173,15 @@ pub fn load(file: &path::Path, mode: Mode) -> Result<Loaded, Refused> {
     }
 }
 
+/// Where the runtime file `file` puts the admin socket, whatever else is wrong in it; `None` if it cannot be read.
+pub fn admin_socket(file: &path::Path) -> Option<AdminSocket> {
+    let mut report = Report::new(true);
+    let base = file.parent().unwrap_or(path::Path::new(""));
+    let node = read_file(file, &mut report)?;
+    let mut fields = Fields::of(&node, "runtime file", &mut report)?;
+    Some(Admin::read(&mut fields, base, &mut report).socket)
+}
+
 /// `None` if a file could not be read: names it declares would all seem to be missing.
 fn read(file: &path::Path, report: &mut Report) -> Option<Config> {
     let mut declared = Declarations::default();
@@ -197,7 +210,7 @@ fn read(file: &path::Path, report: &mut Report) -> Option<Config> {
         about.severity = Severity::Warning;
         report.add(about.with_help("add `routes`, here or in a file below `config_dir`"));
     }
-    readable.then(|| resolve::resolve(runtime, declared, report))
+    readable.then(|| resolve::resolve(file, runtime, declared, report))
 }
 
 fn read_file(file: &path::Path, report: &mut Report) -> Option<yaml::Node> {

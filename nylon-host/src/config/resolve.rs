@@ -12,6 +12,7 @@ use super::{Config, Declared};
 use crate::dispatch::route::{Matcher, PatternError, Router, Target};
 use http::HeaderName;
 use std::collections::HashMap;
+use std::path;
 use std::sync::Arc;
 
 const DEFAULT_SELECTOR: HeaderName = HeaderName::from_static("x-nylon-proxy");
@@ -21,7 +22,12 @@ type Outcome<T> = Result<T, String>;
 
 /// Builds the configuration and reports every reference that leads nowhere. With errors in the
 /// report the result is incomplete and must not be used.
-pub(super) fn resolve(runtime: Runtime, declared: Declarations, report: &mut Report) -> Config {
+pub(super) fn resolve(
+    file: &path::Path,
+    runtime: Runtime,
+    declared: Declarations,
+    report: &mut Report,
+) -> Config {
     report_duplicates("plugin", &declared.plugins, report);
     report_duplicates("service", &declared.services, report);
     report_duplicates("middleware group", &declared.groups, report);
@@ -50,6 +56,7 @@ pub(super) fn resolve(runtime: Runtime, declared: Declarations, report: &mut Rep
         .collect();
     let calls = resolver.calls;
     Config {
+        file: file.to_owned(),
         runtime,
         header_selector: declared.header_selector.unwrap_or(DEFAULT_SELECTOR),
         plugins: declared.plugins.into_iter().filter_map(|plugin| plugin.item).collect(),

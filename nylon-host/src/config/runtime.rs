@@ -1,5 +1,6 @@
 //! The runtime part of the configuration: addresses, threads, shutdown.
 
+use super::admin::Admin;
 use super::diagnostic::Report;
 use super::fields::{Fields, Located};
 use super::log::{Log, Tracing};
@@ -28,6 +29,8 @@ pub struct Runtime {
     pub tracing: Tracing,
     /// Whether a response says which plugins failed on its way.
     pub failure_header: bool,
+    /// Where an operator reaches it.
+    pub admin: Admin,
 }
 
 const DEFAULT_KEEPALIVE_POOL: u64 = 128;
@@ -68,6 +71,7 @@ impl Runtime {
         runtime.log = Log::read(fields, report);
         runtime.tracing = Tracing::read(fields, report);
         runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
+        runtime.admin = Admin::read(fields, base, report);
         (runtime, config_dir)
     }
 }
@@ -161,6 +165,7 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
         log: Log::default(),
         tracing: Tracing::default(),
         failure_header: true,
+        admin: Admin::default(),
     }
 }
 

@@ -7,6 +7,7 @@ mod files;
 mod http;
 pub mod modifier;
 mod observe;
+mod reload;
 mod setup;
 mod traffic;
 mod upstream;
@@ -14,7 +15,9 @@ mod upstream;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -24,12 +27,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::host::Host;
+pub(crate) use observe::Observer;
+pub use reload::ReloadError;
 pub use setup::{SetupError, plugin_spec, unknown_entries};
 
 use http::Site;
-use observe::Observer;
 use traffic::Traffic;
 use upstream::Pool;
 
@@ -40,6 +45,8 @@ pub struct Gateway {
     /// Where those who watch it ask.
     watched: Vec<TcpListener>,
     observer: Arc<Observer>,
+    /// Where operators ask.
+    admin: admin::Bound,
     shared: Arc<Shared>,
     grace: Duration,
 }
@@ -55,9 +62,15 @@ struct Shared {
     host: Host,
     pool: Pool,
     traffic: Arc<Traffic>,
+    /// The runtime file.
+    file: PathBuf,
     lenient: bool,
+    /// Directories that an upgrade may take programs from.
+    programs: ArcSwap<Vec<PathBuf>>,
     /// One reload at a time.
     reloading: Mutex<()>,
+    /// Those that were carried out.
+    reloads: AtomicU64,
 }
 
 /// Time a client has to send a request's head.
@@ -97,7 +110,8 @@ impl Gateway {
     /// Serves until `stop` resolves, then stops accepting, finishes what is in flight within the grace period, runs
     /// the plugins' shutdown hooks and returns.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { listeners, watched, observer, shared, grace } = self;
+        let Self { listeners, watched, observer, admin, shared, grace } = self;
+        let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         // Until the end: a gateway that drains says so.
         let mut observers = JoinSet::new();
         for listener in watched {
@@ -106,6 +120,8 @@ impl Gateway {
             }
             observers.spawn(observe::serve(listener, observer.clone()));
         }
+        let answers = Admin::new(Control(shared.clone()), observer.clone(), addresses);
+        observers.spawn(answers.serve(admin));
         let graceful = GracefulShutdown::new();
         let mut accepting = JoinSet::new();
         let (connections, mut incoming) = tokio::sync::mpsc::channel::<(TcpStream, SocketAddr)>(64);
@@ -157,11 +173,28 @@ impl Control {
         &self,
         config: Config,
     ) -> Result<Vec<crate::config::Diagnostic>, SetupError> {
-        let Shared { site, host, pool, traffic, lenient, reloading } = &*self.0;
+        let Shared { site, host, pool, traffic, lenient, reloading, programs, .. } = &*self.0;
         let _one = reloading.lock().await;
+        let allowed = config.runtime.admin.programs.clone();
         let (new, warnings) = setup::site(config, *lenient, host, pool, traffic).await?;
         site.store(Arc::new(new));
+        programs.store(Arc::new(allowed));
         Ok(warnings)
+    }
+
+    /// The runtime file.
+    pub fn file(&self) -> &Path {
+        &self.0.file
+    }
+
+    /// Configurations that took the place of another.
+    pub fn reloads(&self) -> u64 {
+        self.0.reloads.load(Ordering::Relaxed)
+    }
+
+    /// Directories that an upgrade may take programs from; none: that of the configured program.
+    pub(crate) fn programs(&self) -> Arc<Vec<PathBuf>> {
+        self.0.programs.load_full()
     }
 }
 

@@ -9,10 +9,10 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
-use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::traffic::{Traffic, TrafficCollector};
+use crate::admin::view::{Health, NotReady};
 use crate::body::Body;
 use crate::host::{Host, Roster};
 use crate::metrics::{Format, text};
@@ -24,14 +24,6 @@ pub(crate) struct Observer {
     registry: Registry,
     plugins: Roster,
     draining: AtomicBool,
-}
-
-/// A plugin that keeps the gateway from being ready.
-#[derive(Debug)]
-struct NotReady<'o> {
-    plugin: &'o str,
-    state: &'static str,
-    reason: String,
 }
 
 impl Observer {
@@ -79,24 +71,25 @@ impl Observer {
     }
 
     fn readyz(&self, verbose: bool) -> Response<Body> {
-        let draining = self.draining.load(Ordering::Relaxed);
-        let plugins = self.plugins.all();
-        let missing: Vec<_> = plugins.iter().filter_map(|plugin| not_ready(plugin)).collect();
-        let ready = !draining && missing.is_empty();
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let health = self.health();
+        let status = if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         if !verbose {
-            return plain(status, if ready { "ok" } else { "not ready" });
+            return plain(status, if health.ready { "ok" } else { "not ready" });
         }
-        let missing: Vec<Value> = missing
-            .into_iter()
-            .map(|m| json!({"plugin": m.plugin, "state": m.state, "reason": m.reason}))
-            .collect();
-        let said = json!({"ready": ready, "draining": draining, "not_ready": missing});
-        typed(status, HeaderValue::from_static("application/json"), format!("{said}\n"))
+        let text = serde_json::to_string(&health).unwrap_or_default();
+        typed(status, HeaderValue::from_static("application/json"), text + "\n")
+    }
+
+    /// Whether the gateway can do its work.
+    pub(crate) fn health(&self) -> Health {
+        let draining = self.draining.load(Ordering::Relaxed);
+        let not_ready: Vec<_> =
+            self.plugins.all().iter().filter_map(|plugin| not_ready(plugin)).collect();
+        Health { ready: !draining && not_ready.is_empty(), draining, not_ready }
     }
 }
 
-fn not_ready(plugin: &Plugin) -> Option<NotReady<'_>> {
+fn not_ready(plugin: &Plugin) -> Option<NotReady> {
     let required = plugin.binding().is_none_or(|binding| binding.spec.required);
     if !required || !plugin.lanes().is_empty() {
         return None;
@@ -104,7 +97,8 @@ fn not_ready(plugin: &Plugin) -> Option<NotReady<'_>> {
     let status = plugin.board.snapshot(&[]);
     let reason =
         if status.last_end.is_empty() { "no worker is ready yet".into() } else { status.last_end };
-    Some(NotReady { plugin: &plugin.name, state: status.state.name(), reason })
+    let (plugin, state) = (plugin.name.to_string(), status.state.name().to_owned());
+    Some(NotReady { plugin, state, reason })
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Body> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket};
@@ -14,6 +15,7 @@ use super::observe::Observer;
 use super::traffic::Traffic;
 use super::upstream::{self, Pool, Upstream};
 use super::{Gateway, Shared};
+use crate::admin;
 use crate::config::{Config, Diagnostic, Middleware, Plugin, PluginCall, ServiceKind, Severity};
 use crate::dispatch::route::Target;
 use crate::dispatch::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
@@ -35,6 +37,9 @@ pub enum SetupError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The admin endpoint cannot be had.
+    #[error("admin: {0}")]
+    Admin(String),
     /// Plugins that could not be started.
     #[error("{}", join(.0))]
     Plugins(Vec<Diagnostic>),
@@ -67,6 +72,9 @@ pub(super) async fn start(
     let listeners = config.runtime.http.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let watched = config.runtime.metrics.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let grace = config.runtime.grace_period;
+    let (file, admin) = (config.file.clone(), config.runtime.admin.clone());
+    let programs = ArcSwap::from_pointee(admin.programs.clone());
+    let admin = admin::bind(&admin).map_err(SetupError::Admin)?;
     let traffic = Arc::new(Traffic::default());
     let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
     let host = Host::start(Vec::new()).await?;
@@ -74,8 +82,19 @@ pub(super) async fn start(
         Ok((site, warnings)) => {
             let observer = Arc::new(Observer::new(&host, traffic.clone()));
             let (site, reloading) = (ArcSwap::from_pointee(site), tokio::sync::Mutex::default());
-            let shared = Arc::new(Shared { site, host, pool, traffic, lenient, reloading });
-            Ok((Gateway { listeners, watched, observer, shared, grace }, warnings))
+            let shared = Shared {
+                site,
+                host,
+                pool,
+                traffic,
+                file,
+                lenient,
+                programs,
+                reloading,
+                reloads: AtomicU64::new(0),
+            };
+            let shared = Arc::new(shared);
+            Ok((Gateway { listeners, watched, observer, admin, shared, grace }, warnings))
         }
         Err(e) => {
             host.stop(STOP_GRACE).await;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nylon_protocol::wire;
 use nylon_shm::ring::history;
 use nylon_shm::{Gauge, Memory};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::frames::{FrameDump, in_order};
@@ -19,7 +20,7 @@ use super::{Lane, lock};
 const FRAMES: u32 = 32;
 
 /// One lane.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LaneDump {
     /// Its number among the lanes of its worker, from 0.
     pub index: u32,
@@ -55,7 +56,7 @@ pub struct LaneDump {
 }
 
 /// How full a ring is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RingDump {
     /// Frames published since it was made.
     pub published: u64,
@@ -76,7 +77,7 @@ pub struct RingDump {
 }
 
 /// What the host counted on a lane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaneCounters {
     /// Handlers run.
     pub calls: u64,
@@ -89,7 +90,7 @@ pub struct LaneCounters {
 }
 
 /// What a worker counted on a lane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerSays {
     /// Frames taken.
     pub taken: u64,
@@ -102,7 +103,7 @@ pub struct WorkerSays {
 }
 
 /// An open session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionDump {
     /// Its id in the worker.
     pub session: u32,
@@ -117,7 +118,7 @@ pub struct SessionDump {
 }
 
 /// A handler that runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunDump {
     /// In which phase.
     pub phase: String,

@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use nylon_protocol::record::Fault;
 use nylon_protocol::{Frame, Slot, wire};
 use nylon_shm::Past;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 
 /// Which way a frame goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// From the host to the worker.
@@ -20,7 +21,7 @@ pub enum Direction {
 }
 
 /// A frame in words. Up it is what the worker wrote, true or not. Payloads are not shown: they are other people's data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FrameDump {
     /// Which way it goes.
     pub direction: Direction,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::lane::{Lane, LaneDump};
 
 /// A worker in service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerDump {
     /// Its plugin.
     pub plugin: String,

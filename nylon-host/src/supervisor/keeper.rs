@@ -438,7 +438,8 @@ impl Keeper {
                 pid: live.map_or(0, |l| l.pid),
             }
         });
-        self.plugin.board.keep(&self.machine, workers.collect());
+        let program = self.serving().map(|built| &*built.spec.program);
+        self.plugin.board.keep(&self.machine, program, workers.collect());
     }
 }
 

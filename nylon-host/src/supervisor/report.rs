@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use nix::sys::signal::Signal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::output::Output;
@@ -17,7 +18,7 @@ use super::{Plugin, PluginSpec};
 use crate::lane::{Fault, Lane, LaneDump, Peer, SessionDump};
 
 /// The end of a worker, as a report of it. Nothing of payloads is in it; request ids and what the worker printed are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CrashReport {
     /// What it is called: plugin and generation, `authz-7`.
     pub id: String,
@@ -48,7 +49,7 @@ pub struct CrashReport {
 }
 
 /// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReport {
     /// By itself.
@@ -65,7 +66,7 @@ pub enum ExitReport {
 }
 
 /// Who ended a worker, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {

@@ -1,5 +1,6 @@
 //! How a plugin fares: written by its keepers, read by people and the telemetry segment.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,6 +121,8 @@ pub struct PluginStatus {
     pub generation: u32,
     /// The build that serves, 0 before the first.
     pub build: u32,
+    /// The program that serves; empty before the first.
+    pub program: PathBuf,
     /// How many workers there should be.
     pub wanted: u32,
     /// Those there are, also those on their way in or out.
@@ -228,7 +231,12 @@ impl Board {
     }
 
     /// What the keeper's machine has come to.
-    pub(super) fn keep(&self, machine: &Machine, workers: Vec<WorkerStatus>) {
+    pub(super) fn keep(
+        &self,
+        machine: &Machine,
+        program: Option<&Path>,
+        workers: Vec<WorkerStatus>,
+    ) {
         let serves = workers.iter().any(|w| w.admitted);
         let starts = workers.iter().any(|w| w.state == WorkerState::Starting);
         self.change(|s| {
@@ -241,6 +249,9 @@ impl Board {
                 Mode::Running if starts || s.crashes == 0 => PluginState::Starting,
                 Mode::Running => PluginState::BackingOff,
             };
+            if let Some(program) = program.filter(|program| *program != s.program) {
+                program.clone_into(&mut s.program);
+            }
             (s.build, s.wanted, s.workers) = (machine.build(), machine.wanted(), workers);
         });
     }

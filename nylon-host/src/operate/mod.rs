@@ -1,0 +1,225 @@
+//! The verbs of an operator: each is a question to a running gateway, and its answer as text or JSON.
+//!
+//! In: a command line.  Out: what the gateway says, printed.
+//! Never: a decision of its own.
+
+mod client;
+mod find;
+mod print;
+
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nylon_host::admin::view::{
+    Change, CrashList, Dump, Health, PluginList, PluginView, Refusal, Reloaded,
+};
+use nylon_host::cli::{
+    Ask, Crash, CrashShowArgs, EXIT_GONE, EXIT_RUNTIME, Named, Operate, PluginVerb, UpgradeArgs,
+};
+use nylon_host::inspect::CrashReport;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use client::{Client, Trouble};
+
+/// What is not written as it is in a segment of a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// How often somebody who waits at a terminal is told what for.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// Does what the line asks for.
+pub(crate) fn run(verb: &Operate) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return crate::fail(&e),
+    };
+    let done = runtime.block_on(ask(verb));
+    // A print that nobody reads any more holds nothing up.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(Trouble::Print(e)) if e.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(trouble) => failed(&trouble, verb.is_json()),
+    }
+}
+
+fn failed(trouble: &Trouble, json: bool) -> ExitCode {
+    match trouble {
+        Trouble::Refused(refusal) if json => println!("{:#}", json!(refusal)),
+        Trouble::Refused(Refusal { problems, .. }) if !problems.is_empty() => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+        }
+        trouble => return fail_with(trouble),
+    }
+    ExitCode::from(EXIT_RUNTIME)
+}
+
+fn fail_with(trouble: &Trouble) -> ExitCode {
+    crate::fail(trouble);
+    match trouble {
+        Trouble::Gone { .. } | Trouble::Nobody(_) => ExitCode::from(EXIT_GONE),
+        _ => ExitCode::from(EXIT_RUNTIME),
+    }
+}
+
+async fn ask(verb: &Operate) -> Result<ExitCode, Trouble> {
+    let done = ExitCode::SUCCESS;
+    match verb {
+        Operate::Ps(ask) => {
+            show(ask, "/v1/plugins", |list: &PluginList| print::plugins(list)).await?
+        }
+        Operate::Health(ask) => return health(ask).await,
+        Operate::Reload(ask) => reload(ask).await?,
+        Operate::Restart(named) | Operate::Plugin(PluginVerb::Restart(named)) => {
+            change(named, "restart", &json!({})).await?;
+        }
+        Operate::Drain(named) | Operate::Plugin(PluginVerb::Drain(named)) => {
+            change(named, "drain", &json!({})).await?;
+        }
+        Operate::Rollback(named) | Operate::Plugin(PluginVerb::Rollback(named)) => {
+            change(named, "rollback", &json!({})).await?;
+        }
+        Operate::Pause(named) | Operate::Plugin(PluginVerb::Pause(named)) => {
+            change(named, "pause", &json!({})).await?;
+        }
+        Operate::Resume(named) | Operate::Plugin(PluginVerb::Resume(named)) => {
+            change(named, "resume", &json!({})).await?;
+        }
+        Operate::Upgrade(args) | Operate::Plugin(PluginVerb::Upgrade(args)) => {
+            let UpgradeArgs { named, program } = args;
+            // The gateway has another working directory.
+            let program = program.as_ref().map(std::path::absolute).transpose()?;
+            change(named, "upgrade", &json!({"program": program})).await?;
+        }
+        Operate::Dump(named) => {
+            let path = plugin_path(&named.plugin, "/dump");
+            let text = |dump: &Dump| match dump.workers.as_slice() {
+                [] => format!("{}: no worker is in service\n", named.plugin),
+                workers => workers.iter().map(ToString::to_string).collect(),
+            };
+            show(&named.ask, &path, text).await?;
+        }
+        Operate::Crash(Crash::List(args)) => {
+            let path = with_query("/v1/crashes", &[("plugin", args.plugin.as_deref())]);
+            show(&args.ask, &path, |list: &CrashList| print::crashes(list)).await?;
+        }
+        Operate::Crash(Crash::Show(args)) => crash(args).await?,
+        Operate::Logs(_) | Operate::Events(_) => unimplemented!(),
+        Operate::Openapi => out(&format!("{:#}\n", nylon_host::admin::document()))?,
+    }
+    Ok(done)
+}
+
+fn plugin_path(plugin: &str, rest: &str) -> String {
+    format!("/v1/plugins/{}{rest}", utf8_percent_encode(plugin, SEGMENT))
+}
+
+fn with_query(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// Prints what `path` answers.
+async fn show<T: DeserializeOwned>(
+    ask: &Ask,
+    path: &str,
+    text: impl FnOnce(&T) -> String,
+) -> Result<(), Trouble> {
+    let (answer, value) = find::gateway(&ask.to).await?.get(path).await?;
+    print(ask.json, &value, || text(&answer))
+}
+
+fn print(as_json: bool, value: &Value, text: impl FnOnce() -> String) -> Result<(), Trouble> {
+    out(&if as_json { format!("{value:#}\n") } else { text() })
+}
+
+fn out(text: &str) -> Result<(), Trouble> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+async fn change(named: &Named, verb: &str, body: &Value) -> Result<(), Trouble> {
+    let Named { plugin, ask } = named;
+    let client = find::gateway(&ask.to).await?;
+    let path = plugin_path(plugin, &format!("/{verb}"));
+    let asked = client.post(&path, body);
+    tokio::pin!(asked);
+    let answer = loop {
+        tokio::select! {
+            answer = &mut asked => break answer,
+            () = tokio::time::sleep(PROGRESS) => progress(&client, plugin, verb).await,
+        }
+    };
+    let (change, value): (Change, Value) = answer?;
+    print(ask.json, &value, || print::change(&change))
+}
+
+/// Tells somebody at a terminal what is waited for.
+async fn progress(client: &Client, plugin: &str, verb: &str) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let path = plugin_path(plugin, "");
+    let asked = client.get::<PluginView>(&path);
+    if let Ok(Ok((PluginView { sessions, workers, .. }, _))) =
+        tokio::time::timeout(PROGRESS, asked).await
+    {
+        let workers: Vec<_> = workers.iter().map(|w| format!("{} {}", w.pid, w.state)).collect();
+        eprintln!("{verb} {plugin}: {sessions} requests, workers: {}", workers.join(", "));
+    }
+}
+
+async fn reload(ask: &Ask) -> Result<(), Trouble> {
+    let (reloaded, value): (Reloaded, Value) =
+        find::gateway(&ask.to).await?.post("/v1/reload", &json!({})).await?;
+    if !ask.json {
+        reloaded.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    }
+    print(ask.json, &value, || "reloaded\n".to_owned())
+}
+
+/// Not ready is no trouble of the asking, and leaves with 1.
+async fn health(ask: &Ask) -> Result<ExitCode, Trouble> {
+    let (health, value): (Health, Value) = find::gateway(&ask.to).await?.get("/v1/health").await?;
+    print(ask.json, &value, || print::health(&health))?;
+    Ok(if health.ready { ExitCode::SUCCESS } else { ExitCode::from(EXIT_RUNTIME) })
+}
+
+async fn crash(args: &CrashShowArgs) -> Result<(), Trouble> {
+    let CrashShowArgs { crash, ask } = args;
+    if let Some(file) = crash.as_ref().map(PathBuf::from).filter(|file| file.is_file()) {
+        return crash_file(&file, ask.json);
+    }
+    let client = find::gateway(&ask.to).await?;
+    let id = match crash {
+        Some(id) => id.clone(),
+        None => {
+            let (mut list, _): (CrashList, Value) = client.get("/v1/crashes").await?;
+            match list.crashes.pop() {
+                Some(last) => last.id,
+                None => return out("no plugin crashed since the gateway was started\n"),
+            }
+        }
+    };
+    let path = format!("/v1/crashes/{}", utf8_percent_encode(&id, SEGMENT));
+    let (report, value): (CrashReport, Value) = client.get(&path).await?;
+    print(ask.json, &value, || report.to_string())
+}
+
+/// A report that was written to a file (`crash_reports`): also when the gateway is gone.
+fn crash_file(file: &Path, as_json: bool) -> Result<(), Trouble> {
+    let odd = |e: serde_json::Error| Trouble::Odd(format!("{}: {e}", file.display()));
+    let value: Value = serde_json::from_slice(&std::fs::read(file)?).map_err(odd)?;
+    let report: CrashReport = serde_json::from_value(value.clone()).map_err(odd)?;
+    print(as_json, &value, || report.to_string())
+}
