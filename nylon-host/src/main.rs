@@ -108,7 +108,8 @@ async fn reloads(args: RunArgs, control: Control, mut hang_ups: UnboundedReceive
 async fn reload(args: &RunArgs, control: &Control) -> Result<(), Box<dyn std::error::Error>> {
     let (file, mode) = (args.config.clone(), mode(args.lenient));
     let loaded = tokio::task::spawn_blocking(move || config::load(&file, mode)).await?;
-    let Loaded { config, warnings } = loaded?;
+    let Loaded { config, warnings } =
+        loaded.inspect_err(|refused| control.not_reloaded(refused))?;
     let more = control.reload(config).await?;
     warnings.iter().chain(&more).for_each(|w| eprintln!("{w}"));
     Ok(())

@@ -11,6 +11,7 @@ mod setup;
 mod traffic;
 mod upstream;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::host::Host;
+use crate::supervisor::{EventKind, Of};
 pub use setup::{SetupError, plugin_spec, unknown_entries};
 
 use http::Site;
@@ -159,9 +161,18 @@ impl Control {
     ) -> Result<Vec<crate::config::Diagnostic>, SetupError> {
         let Shared { site, host, pool, traffic, lenient, reloading } = &*self.0;
         let _one = reloading.lock().await;
-        let (new, warnings) = setup::site(config, *lenient, host, pool, traffic).await?;
+        let (new, warnings) = setup::site(config, *lenient, host, pool, traffic)
+            .await
+            .inspect_err(|e| self.not_reloaded(e))?;
         site.store(Arc::new(new));
+        host.events().note("", EventKind::Reloaded, Of::default(), "");
         Ok(warnings)
+    }
+
+    /// Notes that there was no configuration to reload: [`Self::reload`] says itself what it refuses.
+    pub fn not_reloaded(&self, why: &dyn Display) {
+        let why = why.to_string();
+        self.host().events().note("", EventKind::ReloadRefused, Of::default(), &why);
     }
 }
 
