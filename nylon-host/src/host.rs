@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 use crate::error::{ControlError, StartError, StartErrors};
 use crate::metrics::{HostCollector, Timings};
 use crate::supervisor::{
-    Answer, Binding, Board, CrashReport, Order, Plugin, PluginSpec, PluginStatus, SHOW_EVERY,
-    Supervisor, WorkerDump, workers,
+    Answer, Binding, Board, CrashReport, Journal, Order, Plugin, PluginSpec, PluginStatus,
+    SHOW_EVERY, Supervisor, WorkerDump, workers,
 };
 
 /// Plugins in processes of their own, started and kept running. See the crate's documentation for an example.
@@ -24,6 +24,7 @@ use crate::supervisor::{
 pub struct Host {
     plugins: Roster,
     supervisor: Mutex<Supervisor>,
+    events: Journal,
     telemetry: Option<Arc<Telemetry>>,
     tasks: TaskTracker,
 }
@@ -98,12 +99,13 @@ impl Host {
         specs: Vec<PluginSpec>,
     ) -> Result<(Self, Vec<(usize, StartError)>), StartErrors> {
         let telemetry = telemetry();
-        let supervisor = Mutex::new(Supervisor::new()?);
+        let events = Journal::default();
+        let supervisor = Mutex::new(Supervisor::new(events.clone())?);
         let (plugins, tasks) = (Roster::default(), TaskTracker::new());
         if let Some(telemetry) = &telemetry {
             tokio::spawn(show(Arc::downgrade(telemetry), Arc::downgrade(&plugins.0)));
         }
-        let host = Self { plugins, supervisor, telemetry, tasks };
+        let host = Self { plugins, supervisor, events, telemetry, tasks };
         let (prepared, errors) = host.prepare(specs).await?;
         prepared.commit();
         Ok((host, errors))
@@ -186,6 +188,11 @@ impl Host {
     /// some milliseconds after the end; half a second later at most, when a child of the worker keeps its output open.
     pub fn crash_reports(&self, name: &str) -> Vec<Arc<CrashReport>> {
         self.plugin(name).map(|plugin| plugin.crashes.all()).unwrap_or_default()
+    }
+
+    /// What happened to the plugins since the host was started, the last 1 000 events; to be read and to be followed.
+    pub fn events(&self) -> &Journal {
+        &self.events
     }
 
     /// The rings and sessions of the workers of this plugin that are in service, as they stand.

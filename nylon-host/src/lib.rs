@@ -48,6 +48,7 @@ pub mod config;
 pub mod dispatch;
 mod error;
 pub mod gateway;
+mod history;
 mod host;
 pub mod inspect;
 mod lane;

@@ -12,6 +12,7 @@ mod setup;
 mod traffic;
 mod upstream;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::host::Host;
+use crate::supervisor::{EventKind, Of};
 pub(crate) use observe::Observer;
 pub use reload::ReloadError;
 pub use setup::{SetupError, plugin_spec, unknown_entries};
@@ -173,13 +175,24 @@ impl Control {
         &self,
         config: Config,
     ) -> Result<Vec<crate::config::Diagnostic>, SetupError> {
-        let Shared { site, host, pool, traffic, lenient, reloading, programs, .. } = &*self.0;
+        let Shared { site, host, pool, traffic, lenient, reloading, programs, reloads, .. } =
+            &*self.0;
         let _one = reloading.lock().await;
         let allowed = config.runtime.admin.programs.clone();
-        let (new, warnings) = setup::site(config, *lenient, host, pool, traffic).await?;
+        let (new, warnings) = setup::site(config, *lenient, host, pool, traffic)
+            .await
+            .inspect_err(|e| self.not_reloaded(e))?;
         site.store(Arc::new(new));
         programs.store(Arc::new(allowed));
+        reloads.fetch_add(1, Ordering::Relaxed);
+        host.events().note("", EventKind::Reloaded, Of::default(), "");
         Ok(warnings)
+    }
+
+    /// Notes that a configuration was refused.
+    fn not_reloaded(&self, why: &dyn Display) {
+        let why = why.to_string();
+        self.host().events().note("", EventKind::ReloadRefused, Of::default(), &why);
     }
 
     /// The runtime file.

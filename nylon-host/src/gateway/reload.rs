@@ -1,7 +1,5 @@
 //! The configuration, read anew from its files.
 
-use std::sync::atomic::Ordering;
-
 use super::{Control, SetupError};
 use crate::config::{self, Diagnostic, Loaded, Mode, Refused};
 use crate::notify;
@@ -60,9 +58,10 @@ impl Control {
     async fn read_and_reload(&self) -> Result<Vec<Diagnostic>, ReloadError> {
         let (file, mode) = (self.file().to_owned(), self.mode());
         let loaded = tokio::task::spawn_blocking(move || config::load(&file, mode)).await;
-        let Loaded { config, mut warnings } = loaded.map_err(|_| ReloadError::Stopping)??;
+        let Loaded { config, mut warnings } = loaded
+            .map_err(|_| ReloadError::Stopping)?
+            .inspect_err(|refused| self.not_reloaded(refused))?;
         warnings.extend(self.reload(config).await?);
-        self.0.reloads.fetch_add(1, Ordering::Relaxed);
         Ok(warnings)
     }
 

@@ -12,7 +12,7 @@ use super::policy::Supervision;
 use super::spawn::Spawner;
 use super::status::WorkerStatus;
 use super::worker::{Job, Live, Report, WorkerOrder};
-use super::{Bounds, LOG, Plugin, PluginSpec};
+use super::{Bounds, EventKind, LOG, Of, Plugin, PluginSpec};
 use crate::error::{ControlError, StartError};
 use crate::lane::Registry;
 use crate::metrics::End;
@@ -76,7 +76,7 @@ pub(super) struct Keeper {
     /// What served before the last upgrade.
     previous: Option<Build>,
     kept: HashMap<Generation, Kept>,
-    /// Who waits for a build, whether to keep the old one for a rollback, and why it failed, if it did.
+    /// Who waits for a build, what for, and why it failed, if it did.
     pending: Option<Pending>,
     drained: Vec<Answer>,
     /// What is said once the board shows it.
@@ -90,9 +90,19 @@ struct Pending {
     build: Build,
     answer: Answer,
     error: Option<StartError>,
-    /// What served when it was asked for, and whether it can be had back.
+    /// What served when it was asked for.
     old: Build,
-    keeps_old: bool,
+    what: What,
+}
+
+/// What a build is brought up for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Restart,
+    Upgrade,
+    Rollback,
+    /// A configuration that changed, or the first one.
+    Reload,
 }
 
 impl Keeper {
@@ -140,6 +150,7 @@ impl Keeper {
             self.told.drain(..).for_each(|(answer, outcome)| drop(answer.send(outcome)));
         }
         self.plugin.board.stopped();
+        self.note(EventKind::Gone, "");
     }
 
     fn tell(&mut self, event: Event) {
@@ -154,7 +165,7 @@ impl Keeper {
 
     fn order(&mut self, order: Order) {
         match order {
-            Order::Prepare(built, answer) => self.replace(built, true, false, answer),
+            Order::Prepare(built, answer) => self.replace(built, What::Reload, answer),
             Order::Serve(built) => {
                 let policy = built.spec.policy();
                 let build = self.add(built);
@@ -162,9 +173,21 @@ impl Keeper {
             }
             Order::Commit => {
                 self.previous = None;
+                let first = self.serving().is_none();
                 self.command(Command::Commit);
+                if !first {
+                    self.note(EventKind::Reloaded, "");
+                }
             }
-            Order::Abandon => self.command(Command::Abandon),
+            Order::Abandon => {
+                if self.machine.is_replacing() {
+                    self.note(
+                        EventKind::ReloadRefused,
+                        "it was ready, and is not wanted after all",
+                    );
+                }
+                self.command(Command::Abandon);
+            }
             Order::Released(binding) => {
                 let of =
                     |(build, built): (&Build, &Built)| (built.binding == binding).then_some(*build);
@@ -174,30 +197,33 @@ impl Keeper {
             Order::Restart(answer) => self.restart(answer),
             Order::Upgrade(program, answer) => {
                 let Some(built) = self.serving() else {
-                    return refuse(answer, ControlError::NothingServes);
+                    return self.refuse(What::Upgrade, answer, ControlError::NothingServes);
                 };
                 let mut spec = PluginSpec::clone(&built.spec);
                 spec.program = program.unwrap_or(spec.program);
                 let built = Built { spec: Arc::new(spec), ..built.again() };
-                self.replace(built, false, true, answer);
+                self.replace(built, What::Upgrade, answer);
             }
             Order::Rollback(answer) => match self.previous.and_then(|b| self.builds.get(&b)) {
                 Some(previous) => {
                     let previous = previous.again();
-                    self.replace(previous, false, true, answer);
+                    self.replace(previous, What::Rollback, answer);
                 }
-                None => refuse(answer, ControlError::NoPrevious),
+                None => self.refuse(What::Rollback, answer, ControlError::NoPrevious),
             },
             Order::Pause(answer) => {
                 self.command(Command::Pause);
+                self.note(EventKind::Paused, "");
                 self.told.push((answer, Ok(self.machine.build())));
             }
             Order::Resume(answer) => {
                 self.command(Command::Resume);
+                self.note(EventKind::Resumed, "");
                 self.told.push((answer, Ok(self.machine.build())));
             }
             Order::Drain(answer) => {
                 self.drained.push(answer);
+                self.note(EventKind::Draining, "");
                 self.command(Command::Drain);
             }
             Order::Stop(hooks) => self.command(Command::Stop(hooks)),
@@ -211,24 +237,29 @@ impl Keeper {
     /// A plugin that runs gets new workers beside the old; one that does not is started as if nothing had failed.
     fn restart(&mut self, answer: Answer) {
         let Some(built) = self.serving() else {
-            return refuse(answer, ControlError::NothingServes);
+            return self.refuse(What::Restart, answer, ControlError::NothingServes);
         };
         let again = built.again();
         let ready = self.kept.values().any(|k| k.live.is_some() && k.build == self.machine.build());
         if !ready {
             self.command(Command::Rearm);
         }
-        self.replace(again, false, false, answer);
+        self.replace(again, What::Restart, answer);
     }
 
-    fn replace(&mut self, built: Built, held: bool, keeps_old: bool, answer: Answer) {
+    fn replace(&mut self, built: Built, what: What, answer: Answer) {
         if self.machine.is_replacing() {
-            return refuse(answer, ControlError::Replacing);
+            return self.refuse(what, answer, ControlError::Replacing);
         }
         let policy = built.spec.policy();
-        let build = self.add(built);
         let old = self.machine.build();
-        self.pending = Some(Pending { build, answer, error: None, old, keeps_old });
+        if old != 0 {
+            let program = built.spec.program.display().to_string();
+            self.note(what.begins(), &program);
+        }
+        let build = self.add(built);
+        self.pending = Some(Pending { build, answer, error: None, old, what });
+        let held = what == What::Reload;
         self.command(Command::Replace { build, policy, held });
     }
 
@@ -249,10 +280,12 @@ impl Keeper {
                 self.tell(Event::Ready(generation));
                 // In service before anybody is told: who waits for "ready" sends at once.
                 self.plugin.board.ready(pid);
+                self.note_worker(EventKind::Ready, generation, "");
                 tracing::info!(target: LOG, plugin = %self.plugin.name, worker = pid, generation, "ready");
             }
             Report::NotStarted(error) => {
                 let permanent = error.is_permanent();
+                self.note_worker(EventKind::NotStarted, generation, &error.to_string());
                 let build = self.kept.remove(&generation).map(|kept| kept.build);
                 self.plugin.board.metrics.ended(End::Start);
                 self.plugin.board.not_started(&error.to_string());
@@ -283,7 +316,8 @@ impl Keeper {
                 Action::GiveUp(generation) => self.tell_worker(generation, WorkerOrder::GiveUp),
                 Action::Switch { admit, withdraw } => self.switch(&admit, &withdraw),
                 Action::WatchIdle(generation) => {
-                    self.tell_worker(generation, WorkerOrder::WatchIdle)
+                    self.note_worker(EventKind::Draining, generation, "");
+                    self.tell_worker(generation, WorkerOrder::WatchIdle);
                 }
                 Action::Look(generation) => self.look(generation),
                 Action::Shutdown(generation, grace) => {
@@ -299,6 +333,7 @@ impl Keeper {
                         Why::Permanent => "it cannot start: nothing is tried until `nylon restart`",
                     };
                     tracing::error!(target: LOG, plugin = %self.plugin.name, why, "failed");
+                    self.note(EventKind::Failed, why);
                 }
                 Action::Gone => self.gone = true,
             }
@@ -315,6 +350,7 @@ impl Keeper {
             bounds: built.bounds.clone(),
             shown: self.plugin.board.worker(),
             generation,
+            build,
             spawner: self.spawner.clone(),
             orders: inbox,
             reports: self.reports.clone(),
@@ -388,25 +424,56 @@ impl Keeper {
         let lanes = self.kept.values().filter_map(|k| k.live.as_ref()).flat_map(|l| &l.lanes);
         let (waiting, in_flight) =
             lanes.fold((0, 0), |sum, l| (sum.0 + l.waiting(), sum.1 + l.in_flight()));
+        let before = self.machine.wanted();
         self.tell(Event::Load { waiting, in_flight });
+        let wanted = self.machine.wanted();
+        if wanted != before {
+            self.note(EventKind::Scaled, &format!("{wanted} workers instead of {before}"));
+        }
     }
 
     fn replaced(&mut self, build: Build, well: bool) {
         let Some(pending) = self.pending.take_if(|p| p.build == build) else { return };
-        if well {
-            if pending.keeps_old {
-                self.previous = Some(pending.old);
-            }
-            self.told.push((pending.answer, Ok(build)));
-            return;
+        let Pending { answer, error, old, what, .. } = pending;
+        if !well {
+            let error = error.map_or(ControlError::Abandoned, ControlError::NotStarted);
+            return self.refuse(what, answer, error);
         }
-        let error = pending.error.map_or(ControlError::Abandoned, ControlError::NotStarted);
-        self.told.push((pending.answer, Err(error)));
+        if matches!(what, What::Upgrade | What::Rollback) {
+            self.previous = Some(old);
+        }
+        if let Some(kind) = what.is_done() {
+            self.note(kind, "");
+        }
+        self.told.push((answer, Ok(build)));
+    }
+
+    /// Tells that `what` was not done. What never served has nothing to be restarted, upgraded or reloaded from.
+    fn refuse(&mut self, what: What, answer: Answer, error: ControlError) {
+        if self.machine.build() != 0 {
+            let (kind, words) = what.is_refused();
+            self.note(kind, &format!("{words}{error}"));
+        }
+        self.told.push((answer, Err(error)));
+    }
+
+    /// Notes what happened to the plugin and the build that serves.
+    fn note(&self, kind: EventKind, detail: &str) {
+        self.plugin.note(kind, Of::build(self.machine.build()), detail);
+    }
+
+    /// Notes what happened to a worker.
+    fn note_worker(&self, kind: EventKind, generation: Generation, detail: &str) {
+        let kept = self.kept.get(&generation);
+        let worker = kept.and_then(|kept| kept.live.as_ref()).map(|live| live.pid);
+        let build = kept.map(|kept| kept.build);
+        self.plugin.note(kind, Of { worker, generation: Some(generation), build }, detail);
     }
 
     /// Answers those who wait for the last worker to be gone.
     fn note_drained(&mut self) {
-        if self.kept.is_empty() {
+        if self.kept.is_empty() && !self.drained.is_empty() {
+            self.note(EventKind::Drained, "");
             let build = self.machine.build();
             for answer in self.drained.drain(..) {
                 let _ = answer.send(Ok(build));
@@ -452,6 +519,32 @@ impl Built {
     }
 }
 
-fn refuse(answer: Answer, error: ControlError) {
-    let _ = answer.send(Err(error));
+impl What {
+    fn begins(self) -> EventKind {
+        match self {
+            Self::Restart => EventKind::Restarting,
+            Self::Upgrade => EventKind::Upgrading,
+            Self::Rollback => EventKind::RollingBack,
+            Self::Reload => EventKind::Reloading,
+        }
+    }
+
+    /// A reload is once all its plugins are ready.
+    fn is_done(self) -> Option<EventKind> {
+        match self {
+            Self::Restart => Some(EventKind::Restarted),
+            Self::Upgrade => Some(EventKind::Upgraded),
+            Self::Rollback => Some(EventKind::RolledBack),
+            Self::Reload => None,
+        }
+    }
+
+    fn is_refused(self) -> (EventKind, &'static str) {
+        match self {
+            Self::Restart => (EventKind::Refused, "restart: "),
+            Self::Upgrade => (EventKind::Refused, "upgrade: "),
+            Self::Rollback => (EventKind::Refused, "rollback: "),
+            Self::Reload => (EventKind::ReloadRefused, ""),
+        }
+    }
 }

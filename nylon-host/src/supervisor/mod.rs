@@ -14,6 +14,7 @@ mod cpus;
 mod crashes;
 mod dump;
 mod handshake;
+mod journal;
 mod keeper;
 pub(crate) mod limits;
 mod machine;
@@ -48,6 +49,8 @@ use policy::Policy;
 use spawn::Spawner;
 
 pub use dump::WorkerDump;
+pub(crate) use journal::Of;
+pub use journal::{Event, EventKind, Journal};
 pub(crate) use keeper::{Answer, Order};
 pub use limits::{CgroupMemory, LimitStatus, Limits};
 pub use policy::{Backoff, Breaker, DrainStreams, Restart, Supervision};
@@ -189,6 +192,7 @@ pub(crate) struct Plugin {
     pub(crate) name: Arc<str>,
     pub(crate) board: Board,
     pub(crate) crashes: Crashes,
+    journal: Journal,
     orders: UnboundedSender<Order>,
     /// What chains are bound to from now on; `None` before it first serves, and once it is removed.
     current: Mutex<Option<Arc<Binding>>>,
@@ -228,6 +232,11 @@ impl Plugin {
     /// The lanes that serve.
     pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
         self.binding().map(|binding| binding.registry.all()).unwrap_or_default()
+    }
+
+    /// Notes what happened to it.
+    fn note(&self, kind: EventKind, of: Of, detail: &str) {
+        self.journal.note(&self.name, kind, of, detail);
     }
 
     /// Chains are bound so from now on.
@@ -287,14 +296,16 @@ impl Plugin {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     spawner: Spawner,
+    journal: Journal,
     keepers: tokio::task::JoinSet<()>,
 }
 
 impl Supervisor {
-    pub(crate) fn new() -> Result<Self, StartError> {
+    /// Of no plugins yet; what happens to them is noted in `journal`.
+    pub(crate) fn new(journal: Journal) -> Result<Self, StartError> {
         let spawner = Spawner::start()
             .map_err(|source| StartError::Host { what: "spawning thread", source })?;
-        Ok(Self { spawner, keepers: tokio::task::JoinSet::new() })
+        Ok(Self { spawner, journal, keepers: tokio::task::JoinSet::new() })
     }
 
     /// A plugin with a keeper, and no worker yet.
@@ -305,6 +316,7 @@ impl Supervisor {
             name: name.into(),
             board,
             crashes: Crashes::default(),
+            journal: self.journal.clone(),
             orders,
             current,
         });

@@ -16,12 +16,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::handshake::{ControlSocket, Refusal};
-use super::machine::Generation;
+use super::machine::{Build, Generation};
 use super::output::{self, Output};
 use super::policy::DrainStreams;
 use super::shown::Shown;
 use super::spawn::{Child, Exit, Process, Spawner};
-use super::{Bounds, LOG, Plugin, PluginSpec, PluginState, SHOW_EVERY, cpus, memory, report};
+use super::{
+    Bounds, EventKind, LOG, Of, Plugin, PluginSpec, PluginState, SHOW_EVERY, cpus, memory, report,
+};
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
 use crate::metrics::End;
@@ -81,6 +83,7 @@ pub(super) struct Job {
     /// What others see of it.
     pub(super) shown: Shown,
     pub(super) generation: Generation,
+    pub(super) build: Build,
     pub(super) spawner: Spawner,
     pub(super) orders: UnboundedReceiver<WorkerOrder>,
     pub(super) reports: UnboundedSender<(Generation, Report)>,
@@ -131,6 +134,7 @@ impl Job {
         let Worker { mut child, ended, control, segments, peer, lanes, threads, output } = worker;
         let (plugin, pid) = (self.plugin.clone(), child.pid);
         let (name, generation) = (&*plugin.name, self.generation);
+        let of = Of::worker(pid, generation, self.build);
         let mut memory = memory::Watch::of(pid, &self.spec.limits, &self.bounds);
         let mut shown = tokio::time::interval(SHOW_EVERY);
         let wait_for_streams = self.spec.supervision.drain_streams == DrainStreams::Wait;
@@ -140,6 +144,7 @@ impl Job {
                 _ = ended.readable() => break,
                 fault = peer.faulted() => {
                     tracing::error!(target: LOG, plugin = name, worker = pid, generation, %fault, "retired");
+                    plugin.note(EventKind::Killed, of, &fault.to_string());
                     break;
                 }
                 order = self.orders.recv() => match order {
@@ -153,10 +158,14 @@ impl Job {
                     Some(WorkerOrder::Quit) => {
                         hung = true;
                         tracing::error!(target: LOG, plugin = name, worker = pid, generation, "hangs: its stacks follow");
+                        plugin.note(EventKind::Hung, of, "its stacks are in the log");
                         child.quit();
                     }
                     // Nobody keeps it any more, either.
-                    Some(WorkerOrder::Kill | WorkerOrder::GiveUp) | None => break,
+                    Some(WorkerOrder::Kill | WorkerOrder::GiveUp) | None => {
+                        plugin.note(EventKind::Killed, of, "its time to stop was over");
+                        break;
+                    }
                 },
                 over = memory.over() => peer.report(Fault::Memory(over.to_string())),
                 () = peer.busy() => self.report(Report::Busy),
@@ -191,8 +200,14 @@ impl Job {
         board.metrics.worker_gone(pid);
         let well = matches!(exit, Ok(Exit::Status(0)));
         let end = End::of(peer.fault(), exit.as_ref().ok());
+        let kind = match exit {
+            _ if stopping => EventKind::Stopped,
+            Ok(Exit::Status(_)) => EventKind::Exited,
+            _ => EventKind::Crashed,
+        };
         let how = exit.map_or_else(|e| e.to_string(), |e| memory.explain(e, peer.fault()));
         let how = if hung { format!("hung; {how}") } else { how };
+        plugin.note(kind, of, &how);
         if stopping {
             tracing::info!(target: LOG, plugin = name, worker = pid, generation, %how, "stopped");
             peer.report(Fault::Stopped);
@@ -210,7 +225,7 @@ impl Job {
     /// Spawns a worker, shakes hands and opens its lanes, until an order says that it is late. A process takes a while to
     /// get to its main: what the host can do without it is done meanwhile.
     async fn start(&mut self) -> Result<Worker, StartError> {
-        let Self { plugin, spec, bounds, generation, spawner, orders, .. } = self;
+        let Self { plugin, spec, bounds, generation, build, spawner, orders, .. } = self;
         let (spec, generation) = (&**spec, *generation);
         let spawned = spawner.spawn(spec.clone());
         let host = |what| move |source: io::Error| StartError::Host { what, source };
@@ -233,6 +248,7 @@ impl Job {
             tracing::warn!(target: LOG, plugin = %spec.name, pid, sandbox = %confinement, "confined less than asked for");
         }
         plugin.board.confined(confinement);
+        plugin.note(EventKind::Started, Of::worker(pid, generation, *build), "");
         let name: Arc<str> = spec.name.as_str().into();
         let forwarded = (|| {
             let stdout = tokio::process::ChildStdout::from_std(stdout)?;
