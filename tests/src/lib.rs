@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+pub mod admin;
 pub mod attack;
 pub mod chaos;
 mod client;

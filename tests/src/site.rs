@@ -139,6 +139,11 @@ impl Site {
         self.dir.path().join("conf.d/proxy.yaml")
     }
 
+    /// Where the gateway answers operators.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
+    }
+
     /// Its folder.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -161,6 +166,7 @@ impl Site {
         self.dir.write("conf.d/proxy.yaml", &format!("{proxy:#}\n"));
         let mut runtime = json!({
             "http": [addr.to_string()], "config_dir": self.dir.path().join("conf.d"),
+            "admin": {"socket": self.admin_socket()},
             "pingora": {"grace_period_seconds": 10, "graceful_shutdown_timeout_seconds": 10},
         });
         merge(&mut runtime, self.runtime.clone());

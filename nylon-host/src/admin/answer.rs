@@ -1,6 +1,7 @@
 //! From a request to its answer.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,6 +84,7 @@ impl Admin {
             }
             Ask::Crashes => Ok(json(&self.crashes(query.text("plugin"))?)),
             Ask::Crash => self.crash(&segment("id")),
+            Ask::Events => self.events(&query),
             Ask::OpenApi => Ok(json(&openapi::document())),
             Ask::Observe => Ok(self.observer.answer(&Request::from_parts(head, ())).await),
         }
@@ -103,7 +105,7 @@ impl Admin {
         }
     }
 
-    fn plugin(&self, name: &str) -> Result<std::sync::Arc<Plugin>, Refused> {
+    pub(super) fn plugin(&self, name: &str) -> Result<Arc<Plugin>, Refused> {
         let unknown = || Refused::from(ControlError::UnknownPlugin(name.to_owned()));
         self.control.host().plugin(name).ok_or_else(unknown)
     }

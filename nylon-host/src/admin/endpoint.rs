@@ -6,7 +6,7 @@ use super::view::{
     Change, CrashList, Dump, GatewayView, Health, Nothing, PluginList, PluginView, Reloaded,
     Upgrade,
 };
-use crate::inspect::CrashReport;
+use crate::inspect::{CrashReport, Event};
 
 /// Something that can be asked.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,7 @@ pub(super) enum Ask {
     Dump,
     Crashes,
     Crash,
+    Events,
     OpenApi,
     Observe,
 }
@@ -91,7 +92,11 @@ impl Endpoint {
     }
 }
 
+const FOLLOW: (&str, &str) =
+    ("follow", "`true`: go on with those to come, until the client leaves");
 const PLUGIN: (&str, &str) = ("plugin", "only those of this plugin");
+
+const TAIL: (&str, &str) = ("tail", "so many of those that are kept, the latest; without it all");
 
 /// All of them.
 pub const ENDPOINTS: &[Endpoint] = &[
@@ -133,6 +138,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .says("Crashes that are remembered, oldest first."),
     get("crash show", "/v1/crashes/{id}", Kind::Json(schema::<CrashReport>), Ask::Crash)
         .says("The report of a crash."),
+    get("events", "/v1/events", Kind::Lines(schema::<Event>), Ask::Events)
+        .query(&[FOLLOW, PLUGIN, TAIL])
+        .says("What happened to plugins, oldest first."),
     get("openapi", "/openapi.json", Kind::Text("application/json"), Ask::OpenApi)
         .says("This description."),
     get("metrics", "/metrics", Kind::Text("text/plain; version=0.0.4"), Ask::Observe)

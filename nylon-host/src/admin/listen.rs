@@ -127,7 +127,12 @@ fn make(dir: &Path) -> io::Result<()> {
 fn remove_stale(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|e| e == "sock") && is_stale(&path) {
+        let pid =
+            entry.file_name().to_str().and_then(|name| name.strip_suffix(".sock")?.parse().ok());
+        let pid: Option<u32> = pid;
+        // Those of gateways that live are not rung at.
+        let gone = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        if gone && is_stale(&path) {
             let _ = fs::remove_file(path);
         }
     }

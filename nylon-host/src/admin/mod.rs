@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod endpoint;
+mod follow;
 mod listen;
 mod openapi;
 mod peer;

@@ -76,3 +76,14 @@ fn parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
     });
     in_path.chain(in_query)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_file_in_docs_is_what_is_served() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+        let kept = std::fs::read_to_string(file).unwrap_or_default();
+        let made = format!("{:#}\n", super::document());
+        assert!(kept == made, "docs/openapi.json differs: `nylon openapi > docs/openapi.json`");
+    }
+}

@@ -55,13 +55,7 @@ impl Admin {
                     Ok((stream, _)) => {
                         let checked =
                             stream.peer_cred().map_err(|e| e.to_string()).and_then(peer::check);
-                        let door = match checked {
-                            Ok(()) => Door::Socket,
-                            Err(why) => {
-                                tracing::warn!(why, "refused at the admin socket");
-                                Door::Closed(why)
-                            }
-                        };
+                        let door = checked.map_or_else(Door::Closed, |()| Door::Socket);
                         connections.spawn(stream, door);
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,

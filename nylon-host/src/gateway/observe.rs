@@ -16,7 +16,7 @@ use crate::admin::view::{Health, NotReady};
 use crate::body::Body;
 use crate::host::{Host, Roster};
 use crate::metrics::{Format, text};
-use crate::supervisor::Plugin;
+use crate::supervisor::{Plugin, PluginState};
 
 /// Answers those who watch the gateway.
 #[derive(Debug)]
@@ -95,8 +95,11 @@ fn not_ready(plugin: &Plugin) -> Option<NotReady> {
         return None;
     }
     let status = plugin.board.snapshot(&[]);
-    let reason =
-        if status.last_end.is_empty() { "no worker is ready yet".into() } else { status.last_end };
+    let reason = match status.state {
+        PluginState::Paused | PluginState::Drained => "an operator wants it so".to_owned(),
+        _ if status.last_end.is_empty() => "no worker is ready yet".to_owned(),
+        _ => status.last_end,
+    };
     let (plugin, state) = (plugin.name.to_string(), status.state.name().to_owned());
     Some(NotReady { plugin, state, reason })
 }

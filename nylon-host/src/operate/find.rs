@@ -44,27 +44,23 @@ pub(super) async fn gateway(to: &Target) -> Result<Client, Trouble> {
 
 /// Asks every gateway whose socket lies where they do by default.
 async fn search(file: Option<&Path>) -> Result<Client, Trouble> {
-    let (mut found, mut closed) = (Vec::new(), Vec::new());
+    let (mut sockets, mut closed) = (Vec::new(), Vec::new());
     for dir in directories() {
-        let entries = match std::fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                closed.push(dir);
-                continue;
-            }
-            Err(_) => continue,
-        };
-        for entry in entries.flatten() {
-            let client = Client::new(&entry.path());
-            let asked = tokio::time::timeout(PATIENCE, client.get("/v1/gateway")).await;
-            if let Ok(Ok((gateway, _))) = asked {
-                let gateway: GatewayView = gateway;
-                if file.is_none_or(|file| is_same(file, &gateway.config)) {
-                    found.push((client, gateway));
-                }
-            }
+        match std::fs::read_dir(&dir) {
+            Ok(entries) => sockets.extend(entries.flatten().map(|entry| entry.path())),
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => closed.push(dir),
+            Err(_) => {}
         }
     }
+    let asked = sockets.into_iter().map(|socket| async move {
+        let client = Client::new(&socket);
+        let asked = tokio::time::timeout(PATIENCE, client.get("/v1/gateway")).await;
+        let (gateway, _): (GatewayView, _) = asked.ok()?.ok()?;
+        Some((client, gateway))
+    });
+    let mut found: Vec<_> =
+        futures_util::future::join_all(asked).await.into_iter().flatten().collect();
+    found.retain(|(_, gateway)| file.is_none_or(|file| is_same(file, &gateway.config)));
     if found.len() > 1 {
         let mut text = "several gateways run: choose one with --pid".to_owned();
         for (_, GatewayView { pid, config, plugins, .. }) in &found {

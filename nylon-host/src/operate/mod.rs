@@ -7,6 +7,7 @@ mod client;
 mod find;
 mod print;
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,9 +17,10 @@ use nylon_host::admin::view::{
     Change, CrashList, Dump, Health, PluginList, PluginView, Refusal, Reloaded,
 };
 use nylon_host::cli::{
-    Ask, Crash, CrashShowArgs, EXIT_GONE, EXIT_RUNTIME, Named, Operate, PluginVerb, UpgradeArgs,
+    Ask, Crash, CrashShowArgs, EXIT_GONE, EXIT_RUNTIME, EventsArgs, Named, Operate, PluginVerb,
+    UpgradeArgs,
 };
-use nylon_host::inspect::CrashReport;
+use nylon_host::inspect::{CrashReport, Event};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -107,7 +109,8 @@ async fn ask(verb: &Operate) -> Result<ExitCode, Trouble> {
             show(&args.ask, &path, |list: &CrashList| print::crashes(list)).await?;
         }
         Operate::Crash(Crash::Show(args)) => crash(args).await?,
-        Operate::Logs(_) | Operate::Events(_) => unimplemented!(),
+        Operate::Events(args) => follow::<Event>("/v1/events", args, &[]).await?,
+        Operate::Logs(_) => unimplemented!(),
         Operate::Openapi => out(&format!("{:#}\n", nylon_host::admin::document()))?,
     }
     Ok(done)
@@ -214,6 +217,30 @@ async fn crash(args: &CrashShowArgs) -> Result<(), Trouble> {
     let path = format!("/v1/crashes/{}", utf8_percent_encode(&id, SEGMENT));
     let (report, value): (CrashReport, Value) = client.get(&path).await?;
     print(ask.json, &value, || report.to_string())
+}
+
+/// Prints a stream: what is kept, and what comes if that is wanted.
+async fn follow<T: DeserializeOwned + Display>(
+    path: &str,
+    args: &EventsArgs,
+    more: &[(&str, Option<&str>)],
+) -> Result<(), Trouble> {
+    let EventsArgs { plugin, follow, lines, ask } = args;
+    let client = find::gateway(&ask.to).await?;
+    let tail = lines.to_string();
+    let mut pairs = vec![("plugin", plugin.as_deref()), ("tail", Some(&*tail))];
+    pairs.push(("follow", follow.then_some("true")));
+    pairs.extend_from_slice(more);
+    let each = |line: &[u8]| {
+        let odd = |e: serde_json::Error| Trouble::Odd(e.to_string());
+        let item: T = serde_json::from_slice(line).map_err(odd)?;
+        out(&if ask.json {
+            format!("{}\n", String::from_utf8_lossy(line))
+        } else {
+            format!("{item}\n")
+        })
+    };
+    client.lines(&with_query(path, &pairs), each).await
 }
 
 /// A report that was written to a file (`crash_reports`): also when the gateway is gone.

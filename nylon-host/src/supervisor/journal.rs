@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
@@ -16,7 +17,7 @@ const KEPT_BYTES: usize = 1 << 20;
 const DETAIL_MAX: usize = 4 * 1024;
 
 /// Something that happened to a plugin, to one of its workers, or to the host as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Its number: from 1 for each host, without gaps.
     pub seq: u64,
@@ -37,7 +38,7 @@ pub struct Event {
 }
 
 /// What happened. In JSON the name, `not_started`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {

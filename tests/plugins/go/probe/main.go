@@ -14,6 +14,10 @@ import (
 var process = strconv.Itoa(os.Getpid())
 
 func main() {
+	if file := os.Getenv(orphanTo); file != "" {
+		orphan(file)
+		return
+	}
 	plugin := sdk.NewNylonPlugin()
 	plugin.Initialize(sdk.NewInitializer(start))
 	plugin.Shutdown(func() { trace("shutdown %s", settings.Name) })
@@ -29,6 +33,7 @@ func main() {
 	crashes(plugin)
 	limits(plugin)
 	logs(plugin)
+	admin(plugin)
 	sdk.Serve()
 }
 
