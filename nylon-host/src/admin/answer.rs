@@ -85,6 +85,7 @@ impl Admin {
             Ask::Crashes => Ok(json(&self.crashes(query.text("plugin"))?)),
             Ask::Crash => self.crash(&segment("id")),
             Ask::Events => self.events(&query),
+            Ask::Logs => self.logs(&query),
             Ask::OpenApi => Ok(json(&openapi::document())),
             Ask::Observe => Ok(self.observer.answer(&Request::from_parts(head, ())).await),
         }

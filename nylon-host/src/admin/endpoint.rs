@@ -7,6 +7,7 @@ use super::view::{
     Upgrade,
 };
 use crate::inspect::{CrashReport, Event};
+use crate::log::LogRecord;
 
 /// Something that can be asked.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,7 @@ pub(super) enum Ask {
     Crashes,
     Crash,
     Events,
+    Logs,
     OpenApi,
     Observe,
 }
@@ -96,6 +98,12 @@ const FOLLOW: (&str, &str) =
     ("follow", "`true`: go on with those to come, until the client leaves");
 const PLUGIN: (&str, &str) = ("plugin", "only those of this plugin");
 
+const LEVEL: (&str, &str) =
+    ("level", "only lines of this level or graver: error, warn, info, debug, trace");
+const REQUESTS: (&str, &str) = (
+    "requests",
+    "`true`: lines of requests (access, trace) instead, which are kept while somebody follows them",
+);
 const TAIL: (&str, &str) = ("tail", "so many of those that are kept, the latest; without it all");
 
 /// All of them.
@@ -141,6 +149,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("events", "/v1/events", Kind::Lines(schema::<Event>), Ask::Events)
         .query(&[FOLLOW, PLUGIN, TAIL])
         .says("What happened to plugins, oldest first."),
+    get("logs", "/v1/logs", Kind::Lines(schema::<LogRecord>), Ask::Logs)
+        .query(&[FOLLOW, PLUGIN, TAIL, LEVEL, REQUESTS])
+        .says("The last lines of the log, oldest first."),
     get("openapi", "/openapi.json", Kind::Text("application/json"), Ask::OpenApi)
         .says("This description."),
     get("metrics", "/metrics", Kind::Text("text/plain; version=0.0.4"), Ask::Observe)

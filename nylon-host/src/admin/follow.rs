@@ -1,5 +1,6 @@
 //! What came one after the other, as a stream of lines: what is kept, then what comes.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,23 +14,24 @@ use super::query::Query;
 use super::server::Admin;
 use crate::body::{Body, Pump};
 use crate::inspect::{Event, Journal};
+use crate::log::{self, LogRecord, Recent};
 
 /// Something that is kept for a while and can be followed.
 trait Feed: Send + Sync + 'static {
-    type Item: Serialize + Send + Sync;
+    type Item: Deref<Target: Serialize> + Send + Sync;
 
     /// What came after number `after`.
-    fn since(&self, after: u64) -> Vec<Arc<Self::Item>>;
+    fn since(&self, after: u64) -> Vec<Self::Item>;
 
     /// Likewise, and waits until there is something.
-    fn next(&self, after: u64) -> impl Future<Output = Vec<Arc<Self::Item>>> + Send;
+    fn next(&self, after: u64) -> impl Future<Output = Vec<Self::Item>> + Send;
 
     /// The number of one of them.
     fn number(item: &Self::Item) -> u64;
 }
 
 impl Feed for Journal {
-    type Item = Event;
+    type Item = Arc<Event>;
 
     fn since(&self, after: u64) -> Vec<Arc<Event>> {
         Journal::since(self, after).0
@@ -39,16 +41,52 @@ impl Feed for Journal {
         Journal::next(self, after).await.0
     }
 
-    fn number(item: &Event) -> u64 {
+    fn number(item: &Arc<Event>) -> u64 {
         item.seq
     }
 }
 
+impl Feed for Recent {
+    type Item = Box<LogRecord>;
+
+    fn since(&self, after: u64) -> Vec<Box<LogRecord>> {
+        Recent::since(self, after).0.into_iter().map(Box::new).collect()
+    }
+
+    async fn next(&self, after: u64) -> Vec<Box<LogRecord>> {
+        Recent::next(self, after).await.0.into_iter().map(Box::new).collect()
+    }
+
+    fn number(item: &Box<LogRecord>) -> u64 {
+        item.seq
+    }
+}
+
+/// Levels of the log, the gravest first.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 impl Admin {
     pub(super) fn events(&self, query: &Query<'_>) -> Result<Response<Body>, Refused> {
         let plugin = self.only(query)?;
-        let wanted = move |event: &Event| plugin.as_ref().is_none_or(|name| *name == event.plugin);
+        let wanted =
+            move |event: &Arc<Event>| plugin.as_ref().is_none_or(|name| *name == event.plugin);
         lines(self.control.host().events().clone(), query, wanted)
+    }
+
+    pub(super) fn logs(&self, query: &Query<'_>) -> Result<Response<Body>, Refused> {
+        let plugin = self.only(query)?;
+        let level = match query.text("level") {
+            None => LEVELS.len(),
+            Some(level) => rank(level).ok_or_else(|| {
+                Refused::bad(format!("`level` is one of {}, not `{level}`", LEVELS.join(", ")))
+            })?,
+        };
+        let feed = if query.flag("requests")? { log::requests() } else { log::recent() };
+        let wanted = move |line: &Box<LogRecord>| {
+            plugin.as_ref().is_none_or(|name| line.plugin.as_ref() == Some(name))
+                && rank(&line.level).is_none_or(|rank| rank <= level)
+        };
+        lines(feed, query, wanted)
     }
 
     /// The one plugin that is asked for.
@@ -56,6 +94,10 @@ impl Admin {
         let Some(name) = query.text("plugin") else { return Ok(None) };
         self.plugin(name).map(|plugin| Some(plugin.name.to_string()))
     }
+}
+
+fn rank(level: &str) -> Option<usize> {
+    LEVELS.iter().position(|known| known.eq_ignore_ascii_case(level))
 }
 
 /// Answers with those that are `wanted`.
@@ -107,7 +149,7 @@ async fn go_on<F: Feed>(
     }
 }
 
-fn text<T: Serialize>(items: &[Arc<T>]) -> Bytes {
+fn text<T: Deref<Target: Serialize>>(items: &[T]) -> Bytes {
     let mut text = Vec::new();
     for item in items {
         // Maps have texts as keys, and nothing here fails by itself.

@@ -148,6 +148,10 @@ pub struct LogsArgs {
     /// Only lines of this level or above: error, warn, info, debug, trace.
     #[arg(long)]
     pub level: Option<String>,
+
+    /// Lines of requests (access log and spans) instead, those to come.
+    #[arg(long, requires = "follow")]
+    pub requests: bool,
 }
 
 /// Arguments of `nylon crash list`.

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,7 +17,7 @@ const LINES: usize = 1000;
 const BYTES: usize = 1 << 20;
 
 /// A line of the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogRecord {
     /// Its number: from 1, without gaps, of [`recent`](super::recent) and of [`requests`](super::requests) each.
     pub seq: u64,

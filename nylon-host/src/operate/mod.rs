@@ -21,6 +21,7 @@ use nylon_host::cli::{
     UpgradeArgs,
 };
 use nylon_host::inspect::{CrashReport, Event};
+use nylon_host::log::LogRecord;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -110,7 +111,11 @@ async fn ask(verb: &Operate) -> Result<ExitCode, Trouble> {
         }
         Operate::Crash(Crash::Show(args)) => crash(args).await?,
         Operate::Events(args) => follow::<Event>("/v1/events", args, &[]).await?,
-        Operate::Logs(_) => unimplemented!(),
+        Operate::Logs(args) => {
+            let more =
+                [("level", args.level.as_deref()), ("requests", args.requests.then_some("true"))];
+            follow::<LogRecord>("/v1/logs", &args.lines, &more).await?;
+        }
         Operate::Openapi => out(&format!("{:#}\n", nylon_host::admin::document()))?,
     }
     Ok(done)
