@@ -213,6 +213,9 @@ fn workers(scrape: &mut Scrape<'_>, found: &[Found<'_>]) -> fmt::Result {
     scrape.gauge(("nylon_plugin_workers", "Workers by state."), None, workers)?;
     let starts = found.iter().map(|f| f.one(u64::from(f.status.generation))).collect();
     scrape.counter(("nylon_plugin_worker_starts", "Workers started."), None, starts)?;
+    let restarts = found.iter().map(|f| f.one(f.status.restarts)).collect();
+    let help = "Workers started in place of one that ended or hung unasked, or did not start.";
+    scrape.counter(("nylon_plugin_worker_restarts", help), None, restarts)?;
     let ends = found.iter().flat_map(|f| {
         let ends = f.plugin.board.metrics.ends();
         ends.map(|(end, n)| (labels([("plugin", f.name), ("cause", end.name())]), n))

@@ -134,6 +134,8 @@ pub struct PluginStatus {
     pub violations: u64,
     /// What the last of those was, and by which rule.
     pub last_violation: String,
+    /// Workers started in place of one that ended, or hung, without being asked to, or that did not start.
+    pub restarts: u64,
     /// How the last worker ended, or why it could not be started.
     pub last_end: String,
     /// Frames sent down.
@@ -242,6 +244,7 @@ impl Board {
                 Mode::Running => PluginState::BackingOff,
             };
             (s.build, s.wanted, s.workers) = (machine.build(), machine.wanted(), workers);
+            s.restarts = machine.restarts();
         });
     }
 
@@ -290,7 +293,7 @@ impl Board {
             crashes: status.crashes,
             late: status.late,
             violations: status.violations,
-            restarts: u64::from(status.generation.saturating_sub(status.wanted)),
+            restarts: status.restarts,
             refused: status.refused,
             passed_open: status.passed_open,
             in_flight: status.in_flight as u64,
