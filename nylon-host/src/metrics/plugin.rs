@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nylon_protocol::wire;
 
-use super::calls::CallTimes;
+use super::calls::PluginTimes;
 use super::process;
 use crate::error::Failure;
 use crate::lane::{Fault, Lane};
@@ -66,7 +66,7 @@ type ByReason = [AtomicU64; Failure::REASONS.len()];
 #[derive(Debug, Default)]
 pub(crate) struct PluginMetrics {
     /// How long calls took.
-    pub(crate) calls: Arc<CallTimes>,
+    pub(crate) calls: PluginTimes,
     failures: [ByReason; Phase::ALL.len()],
     passed_open: [AtomicU64; Phase::ALL.len()],
     ends: [AtomicU64; End::ALL.len()],

@@ -307,7 +307,7 @@ impl Job {
             if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
         plugin.board.introduced(&ok.sdk, &ok.entries);
         let queue = bounds.admission.queue().clone();
-        let times = plugin.board.metrics.calls.clone();
+        let times = plugin.board.metrics.calls.recorder();
         let who = (name, pid, generation);
         let peer = Arc::new(Peer::new(who, &ok.entries, minor, ok.features, queue, times));
         let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
