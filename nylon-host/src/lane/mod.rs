@@ -100,8 +100,6 @@ pub(crate) struct Lane {
 /// What is on its way on a lane, and waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
-    /// Callers that wait for a credit.
-    pub(crate) waiting: u64,
     /// Frames sent that the worker has not taken, or that there was no room for yet.
     pub(crate) ring: u64,
     /// Bytes of the down ring's arena that the worker has not given back.
@@ -381,12 +379,7 @@ impl Lane {
         };
         // What the worker says it took may be anything.
         let untaken = sent.saturating_sub(self.waker.taken()).min(self.slots.into());
-        Load {
-            waiting: self.waiting.load(Ordering::Relaxed),
-            ring: untaken + backlog as u64,
-            arena,
-            staged: self.staged.load(Ordering::Relaxed),
-        }
+        Load { ring: untaken + backlog as u64, arena, staged: self.staged.load(Ordering::Relaxed) }
     }
 
     /// Open sessions.

@@ -182,7 +182,6 @@ impl Job {
         }
         segments.set_state(wire::STATE_CLOSED);
         let board = &plugin.board;
-        board.add(&lanes);
         if let Some(Fault::Violation(what)) = peer.fault() {
             board.violation(what);
         }
