@@ -4,6 +4,7 @@
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
 mod buffer;
+mod depth;
 mod dump;
 mod flood;
 mod frames;
@@ -32,6 +33,7 @@ use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use tokio::sync::Notify;
 
+pub(crate) use depth::Depth;
 pub use dump::{LaneCounters, LaneDump, RingDump, RunDump, SessionDump, WorkerSays};
 pub use frames::{Direction, FrameDump};
 pub(crate) use gate::{Cpus, Gate};

@@ -21,7 +21,7 @@ use super::output::{self, Output};
 use super::policy::DrainStreams;
 use super::shown::Shown;
 use super::spawn::{Child, Exit, Process, Spawner};
-use super::{Bounds, LOG, Plugin, PluginSpec, PluginState, SHOW_EVERY, cpus, memory, report};
+use super::{Bounds, LOG, Plugin, PluginSpec, SHOW_EVERY, WorkerState, cpus, memory, report};
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
 use crate::metrics::End;
@@ -143,15 +143,20 @@ impl Job {
                     break;
                 }
                 order = self.orders.recv() => match order {
-                    Some(WorkerOrder::WatchIdle) => draining = true,
+                    Some(WorkerOrder::WatchIdle) => {
+                        draining = true;
+                        self.shown.set(WorkerState::Draining);
+                    }
                     Some(WorkerOrder::Shutdown(grace)) => {
                         stopping = true;
+                        self.shown.set(WorkerState::Stopping);
                         segments.set_state(wire::STATE_DRAINING);
                         let millis = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
                         let _ = control.shutdown(millis).await;
                     }
                     Some(WorkerOrder::Quit) => {
                         hung = true;
+                        self.shown.set(WorkerState::Quitting);
                         tracing::error!(target: LOG, plugin = name, worker = pid, generation, "hangs: its stacks follow");
                         child.quit();
                     }
@@ -199,7 +204,7 @@ impl Job {
             tracing::warn!(target: LOG, plugin = name, worker = pid, generation, %how, "worker ended");
             board.metrics.ended(end);
             board.crashed(&how);
-            self.shown.ended(PluginState::BackingOff, &how);
+            self.shown.ended(&how);
             peer.report(Fault::Died(how));
         }
         lanes.iter().for_each(|lane| lane.die());
