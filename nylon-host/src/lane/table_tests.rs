@@ -336,6 +336,6 @@ fn the_oldest_session_is_the_one_opened_first_that_is_open() {
     table.last_sid = sids[0];
     assert_eq!(table.open_session(&origin(), at(5)), sids[1]);
     assert_eq!(table.oldest(), Some(at(3)));
-    [sids[1], sids[3]].map(|sid| table.close_session(sid));
+    [sids[1], sids[3]].into_iter().for_each(|sid| table.close_session(sid));
     assert_eq!(table.oldest(), None);
 }

@@ -204,7 +204,10 @@ async fn depth_is_what_is_on_its_way_whatever_the_worker_says() {
     for _ in 0..3 {
         lane.send(&Frame::of(wire::KIND_CALL, token, sid, 1), &[7; 200]);
     }
-    far.up.push(&Frame::of(wire::KIND_REPLY, token, sid, 1), b"inline").expect("room");
+    let reply = Frame::of(wire::KIND_REPLY, token, sid, 1);
+    far.up.push(&Frame { method: wire::METHOD_NEXT, ..reply }, b"inline").expect("room");
+    // No last word: the host will not take it.
+    far.up.push(&reply, b"inline").expect("room");
     let found = || {
         let Depth { down, up, oldest } = lane.depth();
         (down.frames, down.bytes, up.frames, up.bytes, oldest)
