@@ -41,6 +41,11 @@ pub enum Command {
     /// Check the configuration: start each plugin, list its entries and stop it.
     Check(CheckArgs),
     /// Watch the plugins of a running gateway, or print how they fare.
+    ///
+    /// Of each plugin and each of its workers: calls a second, p50 and p99 by phase, what is in flight and waits, the age of
+    /// the oldest session, how full rings and arenas are, wakes, polling and why, memory, CPU time, restarts and the last
+    /// exit. It reads what the gateway stores once a second, also when that hangs, is stopped or was killed. On the screen,
+    /// ? explains the keys.
     Top(TopArgs),
     /// Ask a running gateway something.
     #[command(flatten)]

@@ -352,7 +352,7 @@ impl Prepared<'_> {
         let all: Vec<_> = self.planned.iter().map(|p| p.plugin.clone()).collect();
         let old = self.host.plugins.replace(all.clone());
         // Who reads the segment finds every plugin from its begin.
-        all.iter().for_each(|plugin| plugin.board.show(&plugin.name, &plugin.lanes()));
+        all.iter().for_each(|plugin| plugin.show());
         for plugin in old.iter().filter(|old| !all.iter().any(|p| Arc::ptr_eq(p, old))) {
             plugin.order(Order::Stop(None));
             plugin.bind(None);
@@ -400,7 +400,7 @@ async fn show(telemetry: Weak<Telemetry>, plugins: Weak<RwLock<Vec<Arc<Plugin>>>
             return;
         };
         for plugin in Roster(plugins).all() {
-            plugin.board.show(&plugin.name, &plugin.lanes());
+            plugin.show();
         }
         telemetry.beat();
     }

@@ -130,3 +130,49 @@ fn both_ends_know_how_far_they_are() {
     ring.arena_head().store(1 << 40, Relaxed);
     assert_eq!((producer.gauge().released, producer.gauge().arena_used), (0, 256));
 }
+
+/// What a consumer says of a ring it has not read, `payloads` of 200 bytes among `n` frames.
+fn unread(n: u64, payloads: u64) -> (u64, u64) {
+    let (_ring, mut producer, consumer) = at(0);
+    push(&mut producer, n - payloads);
+    for _ in 0..payloads {
+        producer.push(&data(9), &[7; 200]).expect("room");
+    }
+    (consumer.gauge().used(), consumer.gauge().arena_used)
+}
+
+#[test]
+fn frames_not_taken_yet_are_in_use_with_their_payloads() {
+    assert_eq!(unread(0, 0), (0, 0));
+    assert_eq!(unread(5, 2), (5, 2 * 256));
+    assert_eq!(unread(16, 16), (16, A));
+    let (_ring, mut producer, mut consumer) = at((1 << 32) - 3);
+    push(&mut producer, 9);
+    let mut payload = BytesMut::new();
+    consumer.pop(&mut payload).expect("no violation").expect("a frame");
+    assert_eq!(consumer.gauge().used(), 9, "taken, and not given back");
+    take(&mut consumer, 4);
+    assert_eq!(consumer.gauge().used(), 4);
+    take(&mut consumer, 4);
+    assert_eq!(consumer.gauge().used(), 0);
+}
+
+/// A producer that writes what it likes is seen up to its first breach, and a full ring is the most there is.
+#[test]
+fn what_breaks_a_rule_is_not_in_use() {
+    let (ring, mut producer, consumer) = at(0);
+    push(&mut producer, 6);
+    ring.put_frame(4, &nylon_protocol::Frame { kind: 99, ..data(4) }, b"");
+    assert_eq!(consumer.gauge().used(), 4);
+    ring.seq(2).store(0xdead_beef, Relaxed);
+    assert_eq!(consumer.gauge().used(), 2);
+
+    // Every slot, of this lap and the next, over and over the same arena.
+    let (ring, _producer, consumer) = at(0);
+    for pos in 0..16 {
+        let arena_pos = u64::from(pos) * 1024;
+        ring.put_frame(pos, &nylon_protocol::Frame { len: 1024, arena_pos, ..data(0) }, b"");
+        ring.seq(pos).store(check::seq_of(pos.into()), Relaxed);
+    }
+    assert_eq!((consumer.gauge().used(), consumer.gauge().arena_used), (16, A));
+}

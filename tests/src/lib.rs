@@ -29,6 +29,7 @@ pub mod program;
 mod site;
 pub mod telemetry;
 mod temp;
+mod terminal;
 pub mod trace;
 mod upstream;
 mod watchdog;
@@ -39,6 +40,7 @@ pub use exposition::{Exposition, Sample};
 pub use gateway::Gateway;
 pub use site::{Site, step, step_with};
 pub use temp::Temp;
+pub use terminal::Terminal;
 pub use upstream::{Seen, Upstream, pattern};
 pub use watchdog::{Watchdog, watchdog};
 

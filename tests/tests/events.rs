@@ -157,7 +157,10 @@ async fn a_reload_is_told_of_each_plugin_and_of_the_whole() {
     assert!(whole.is_some_and(|e| e.detail.contains("other")), "{refused:#?}");
     let of_plugin = refused.iter().find(|e| e.kind == K::ReloadRefused && e.plugin == "other");
     assert!(of_plugin.is_some_and(|e| e.detail.contains("shaking hands")), "{refused:#?}");
-    control.not_reloaded(&"no such file");
-    assert_eq!(events.since(events.last() - 1).0[0].detail, "no such file");
+    let before = events.last();
+    std::fs::remove_file(first.runtime_file()).expect("it is there");
+    control.reload_file().await.expect_err("there is no file");
+    let (refused, _) = events.since(before);
+    assert_eq!(of(&refused, K::ReloadRefused), [""], "{refused:#?}");
     gateway.serve(std::future::ready(())).await;
 }

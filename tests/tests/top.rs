@@ -1,14 +1,17 @@
 //! `nylon top` beside a real gateway: what it prints is what was done, whatever became of the gateway meanwhile.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nylon_tests::{Client, Gateway, Site, Upstream, eventually, proc, program, step, watchdog};
+use nylon_tests::{
+    Answer, Client, Exposition, Gateway, Site, Terminal, Upstream, eventually, ports, proc,
+    program, step, watchdog,
+};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 /// Rows are stored once a second, and a machine may be loaded.
 const SOON: Duration = Duration::from_secs(20);
@@ -86,7 +89,7 @@ fn running(gateway: &Gateway) -> BTreeSet<u32> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rows_tell_what_was_done() {
     let _dog = watchdog(120);
-    let (_up, _site, gateway, client) = served().await;
+    let (_up, site, gateway, client) = served().await;
     let ready = |rows: &Value| pids(rows) == running(&gateway);
     let before = rows_until(&gateway, "three pids", ready).await;
     assert_eq!(before["pid"], gateway.pid());
@@ -127,6 +130,158 @@ async fn the_rows_tell_what_was_done() {
     let ended: Vec<_> = ends.iter().flatten().filter(|how| !how.is_empty()).collect();
     assert!(ended.len() == 1 && ended[0].contains("SIGKILL"), "{ends:?}");
     assert!(number(&alpha["calls"]) >= calls + 30, "those of the dead count");
+
+    // Other workers, because of another configuration: nobody failed.
+    let text = std::fs::read_to_string(site.proxy_file()).expect("a file");
+    let mut proxy: Value = serde_json::from_str(&text).expect("JSON");
+    proxy["plugins"][0]["config"]["round"] = json!(2);
+    std::fs::write(site.proxy_file(), proxy.to_string()).expect("written");
+    gateway.signal(Signal::SIGHUP);
+    let changed = |rows: &Value| {
+        let alpha = plugin(rows, "alpha");
+        alpha["generation"] == 5 && rows["workers"].as_array().is_some_and(|all| all.len() == 3)
+    };
+    let changed = rows_until(&gateway, "the workers of the new build alone", changed).await;
+    let alpha = plugin(&changed, "alpha");
+    assert_eq!((&alpha["restarts"], &alpha["crashes"]), (&1.into(), &1.into()), "{alpha:#}");
+    assert!(number(&alpha["calls"]) >= calls + 30, "and those of the retired");
+}
+
+/// A request for `/alpha` whose handler holds it until [`release`].
+fn held(client: &Client, nonce: &'static str) -> JoinHandle<Answer> {
+    let client = client.clone();
+    tokio::spawn(async move { client.get_with("/held", &[("x-nonce", nonce)]).await })
+}
+
+fn release(site: &Site, nonces: &[&str]) {
+    for nonce in nonces {
+        let file = format!("{}.{nonce}", site.trace_file().display());
+        std::fs::write(file, "").expect("a file");
+    }
+}
+
+/// As [`served`], with one worker of `alpha` that nobody asks how it fares, and time enough for all it does.
+async fn patient(limits: Value) -> (Upstream, Site, Gateway, Client) {
+    let up = Upstream::start().await;
+    let site = Site::new().upstream("up", up.addr);
+    let patient = json!({"timeout": "100s", "ping": "100s", "limits": limits});
+    let site = site.plugin_with("alpha", "probe", patient).plugin_with("beta", "probe", json!({}));
+    let site = site.path("/alpha", "up", &[step("alpha", "nonce")]);
+    let site = site.path("/held", "up", &[step("alpha", "wait")]);
+    let site = site.runtime(json!({"metrics": [ports::free().to_string()]}));
+    let gateway = Gateway::start(&site).await;
+    let client = Client::new(gateway.addr);
+    (up, site, gateway, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_session_is_told_by_its_age() {
+    let _dog = watchdog(120);
+    let (_up, site, gateway, client) = patient(json!({})).await;
+    let idle = |rows: &Value| {
+        let all = |kind: &str| rows[kind].as_array().expect("rows").clone();
+        all("plugins").iter().chain(&all("workers")).all(|row| row["oldest_session_ms"].is_null())
+    };
+    rows_until(&gateway, "nothing is open", idle).await;
+
+    let sent = Instant::now();
+    let first = held(&client, "first");
+    let open = |rows: &Value| plugin(rows, "alpha")["sessions"] == 1;
+    let rows = rows_until(&gateway, "it is open", open).await;
+    let (before, seen) = (number(&rows["workers"][0]["oldest_session_ms"]), Instant::now());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let second = held(&client, "second");
+    let two = |rows: &Value| plugin(rows, "alpha")["sessions"] == 2;
+    let rows = rows_until(&gateway, "and another", two).await;
+    let after = number(&rows["workers"][0]["oldest_session_ms"]);
+    // Clocks of whole milliseconds.
+    assert!(after + 5 >= before + 300, "{rows:#}");
+    assert!(u128::from(after) <= sent.elapsed().as_millis() + 5, "{rows:#}");
+    assert_eq!(plugin(&rows, "alpha")["oldest_session_ms"], after);
+    assert_eq!(plugin(&rows, "alpha")["in_flight"], 2);
+    assert!(plugin(&rows, "beta")["oldest_session_ms"].is_null());
+
+    release(&site, &["first"]);
+    assert_eq!(first.await.expect("it ran").status, 200);
+    let one = rows_until(&gateway, "the second is the oldest", open).await;
+    let left = number(&one["workers"][0]["oldest_session_ms"]);
+    assert!(u128::from(left) <= seen.elapsed().as_millis() + 5, "{one:#}");
+    release(&site, &["second"]);
+    assert_eq!(second.await.expect("it ran").status, 200);
+    rows_until(&gateway, "nothing is open any more", idle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stopped_worker_does_not_take_is_in_its_ring() {
+    let _dog = watchdog(120);
+    let (_up, _site, gateway, client) = patient(json!({})).await;
+    let depth = |row: &Value| {
+        ["ring_down", "ring_up", "arena_down_bytes", "arena_up_bytes"].map(|key| number(&row[key]))
+    };
+    let empty = |rows: &Value| depth(plugin(rows, "alpha")) == [0; 4];
+    let rows = rows_until(&gateway, "nothing is on its way", empty).await;
+    let worker = u32::try_from(number(&rows["workers"][0]["pid"])).expect("a pid");
+    proc::kill(worker, Signal::SIGSTOP);
+    eventually("it has stopped", SOON, || proc::stopped(worker).then_some(())).await;
+
+    let header = "x".repeat(1000);
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let (client, header) = (client.clone(), header.clone());
+            tokio::spawn(async move { client.get_with("/alpha", &[("x-long", &header)]).await })
+        })
+        .collect();
+    let full = |rows: &Value| number(&plugin(rows, "alpha")["in_flight"]) == 5;
+    let rows = rows_until(&gateway, "five calls on their way", full).await;
+    let of_worker = &rows["workers"][0];
+    let [ring, up, arena, _] = depth(of_worker);
+    assert!((5..=number(&of_worker["ring_slots"])).contains(&ring) && up == 0, "{of_worker:#}");
+    let room = number(&of_worker["arena_bytes"]);
+    assert!((5000..=room).contains(&arena), "{of_worker:#}");
+    assert_eq!(depth(plugin(&rows, "alpha")), depth(of_worker));
+    assert_eq!(plugin(&rows, "alpha")["ring_slots"], of_worker["ring_slots"]);
+    assert_eq!(depth(plugin(&rows, "beta")), [0; 4]);
+    let table = text(&top(gateway.pid(), &["--once"]).stdout);
+    assert!(table.contains(&format!(" {ring}/0 ")), "{table}");
+
+    proc::kill(worker, Signal::SIGCONT);
+    for call in calls {
+        assert_eq!(call.await.expect("it ran").status, 200);
+    }
+    rows_until(&gateway, "nothing is on its way any more", empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_place_is_in_the_queue() {
+    let _dog = watchdog(120);
+    let limits = json!({"concurrency": 1, "queue_wait": "100s"});
+    let (_up, site, gateway, client) = patient(limits).await;
+    let first = held(&client, "first");
+    let inside = |rows: &Value| plugin(rows, "alpha")["in_flight"] == 1;
+    rows_until(&gateway, "one is inside", inside).await;
+    let others = ["second", "third"].map(|nonce| held(&client, nonce));
+    let two = |rows: &Value| plugin(rows, "alpha")["queue_depth"] == 2;
+    let rows = rows_until(&gateway, "two wait", two).await;
+    assert_eq!(plugin(&rows, "alpha")["in_flight"], 1);
+    assert_eq!(plugin(&rows, "beta")["queue_depth"], 0);
+
+    let runtime = std::fs::read_to_string(site.runtime_file()).expect("a file");
+    let runtime: Value = serde_json::from_str(&runtime).expect("JSON");
+    let metrics = runtime["metrics"][0].as_str().and_then(|addr| addr.parse().ok());
+    let metrics = Client::new(metrics.expect("an address"));
+    let scrape = async || Exposition::read(&metrics.get("/metrics").await.text());
+    let alpha = [("plugin", "alpha")];
+    let found = scrape().await;
+    assert_eq!(found.sum("nylon_plugin_waiting_calls", &alpha), 2.0);
+    assert_eq!(found.sum("nylon_plugin_worker_restarts_total", &alpha), 0.0);
+
+    release(&site, &["first", "second", "third"]);
+    assert_eq!(first.await.expect("it ran").status, 200);
+    for other in others {
+        assert_eq!(other.await.expect("it ran").status, 200);
+    }
+    assert_eq!(scrape().await.sum("nylon_plugin_waiting_calls", &alpha), 0.0);
+    rows_until(&gateway, "nobody waits", |rows| plugin(rows, "alpha")["queue_depth"] == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,63 +353,6 @@ async fn of_several_gateways_one_is_to_be_chosen() {
     assert!(text(&none.stderr).contains(&format!("process {own} has no telemetry segment")));
 }
 
-/// A terminal of 120 × 40 characters in a tmux server of the test's own.
-struct Terminal(String);
-
-impl Terminal {
-    /// None, and a word of it, where there is no tmux.
-    fn start(shell: &str) -> Option<Self> {
-        if Command::new("tmux").arg("-V").output().is_err() {
-            // Not by eprintln!, which a test that passes keeps to itself.
-            let _ = writeln!(
-                std::io::stderr(),
-                "NOT TESTED: the screen of `nylon top`, for want of tmux (apt-get install tmux)"
-            );
-            return None;
-        }
-        let this = Self(format!("nylon-top-{}", std::process::id()));
-        this.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", shell]);
-        Some(this)
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let out = Command::new("tmux").args(["-u", "-L", &self.0]).args(args).output();
-        let out = out.expect("tmux runs");
-        assert!(out.status.success(), "tmux {args:?}: {}", text(&out.stderr));
-        text(&out.stdout)
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    /// Waits until all `parts` are to be seen; the screen then.
-    async fn shows(&self, parts: &[&str]) -> String {
-        let mut last = String::new();
-        let seen = || {
-            last = self.tmux(&["capture-pane", "-p"]);
-            parts.iter().all(|part| last.contains(part)).then(|| last.clone())
-        };
-        let end = tokio::time::timeout(SOON, async {
-            let mut seen = seen;
-            loop {
-                if let Some(screen) = seen() {
-                    return screen;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        end.await
-            .unwrap_or_else(|_| panic!("{parts:?} in:\n{}", self.tmux(&["capture-pane", "-p"])))
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.0, "kill-server"]).output();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_screen_shows_the_plugins_and_q_leaves() {
     let _dog = watchdog(180);
@@ -285,6 +383,15 @@ async fn the_screen_shows_the_plugins_and_q_leaves() {
     let pids: Vec<_> =
         rows["workers"].as_array().expect("rows").iter().map(|w| w["pid"].to_string()).collect();
     terminal.shows(&[&pids[0], &pids[1], "worker 1", "worker 2"]).await;
+    // Of the plugin, then of its first worker.
+    let both = ["p99", "logging", "oldest", "ring down", "ring up", "arena down", "rss", "cpu %"];
+    let depth = format!("ring down   0/{}", plugin(&rows, "alpha")["ring_slots"]);
+    terminal.shows(&[&both[..], &["wakes/s", "restarts", "queued", "poll", &depth]].concat()).await;
+    terminal.keys(&["Down"]);
+    terminal.shows(&[&both[..], &["handovers", "cpu time", "poll"]].concat()).await;
+    terminal.tmux(&["resize-window", "-x", "200", "-y", "40"]);
+    let columns = ["P50", "P99", "FLIGHT", "OLDEST", "RING", "ARENA", "WAKES/S", "POLL", "RSS"];
+    terminal.shows(&[&columns[..], &["CPU%", "RESTARTS", "LAST EXIT"]].concat()).await;
 
     // As small as nobody wants it, and back.
     terminal.tmux(&["resize-window", "-x", "30", "-y", "8"]);

@@ -80,7 +80,9 @@ pub struct PluginView {
     pub passed_open: u64,
     /// Workers that ended without being asked to.
     pub crashes: u64,
-    /// Of those: for breaking the protocol.
+    /// Workers started in place of one that ended, hung or did not start.
+    pub restarts: u64,
+    /// Of the crashes: for breaking the protocol.
     pub violations: u64,
     /// What the last violation was, and by which rule; empty: none.
     pub last_violation: String,
@@ -266,6 +268,7 @@ impl PluginView {
             refused: status.refused,
             passed_open: status.passed_open,
             crashes: status.crashes,
+            restarts: status.restarts,
             violations: status.violations,
             last_violation: status.last_violation,
             last_end: status.last_end,

@@ -156,10 +156,11 @@ impl Lane {
         };
         let (up, heard) = {
             let up = lock(&self.up);
-            let (ring, gauge) = (up.ring.memory(), up.ring.gauge());
-            let heard = history(ring, gauge.published, FRAMES);
+            let (ring, gauge, taken) = (up.ring.memory(), up.ring.gauge(), up.ring.pos());
+            let heard = history(ring, taken, FRAMES);
+            // Also what breaks a rule, and what the worker published in between.
             let all = Gauge { published: heard.published, ..gauge };
-            (ring_dump(ring, all, gauge.published), heard)
+            (ring_dump(ring, all, taken), heard)
         };
         let (open, unanswered) = {
             let table = self.table();
@@ -207,7 +208,7 @@ fn ring_dump(ring: &impl Memory, gauge: Gauge, taken: u64) -> RingDump {
     RingDump {
         published: gauge.published,
         taken,
-        used: gauge.published - gauge.released,
+        used: gauge.used(),
         slots: ring.slots(),
         arena_used: gauge.arena_used,
         arena: ring.arena(),

@@ -4,6 +4,7 @@
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
 mod buffer;
+mod depth;
 mod dump;
 mod flood;
 mod frames;
@@ -32,6 +33,7 @@ use nylon_protocol::{Frame, Token, Violation, wire};
 use nylon_shm::{Consumer, HostEnd, MappedRing, WorkerWaker};
 use tokio::sync::Notify;
 
+pub(crate) use depth::Depth;
 pub use dump::{LaneCounters, LaneDump, RingDump, RunDump, SessionDump, WorkerSays};
 pub use frames::{Direction, FrameDump};
 pub(crate) use gate::{Cpus, Gate};
@@ -100,8 +102,6 @@ pub(crate) struct Lane {
 /// What is on its way on a lane, and waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
-    /// Callers that wait for a credit.
-    pub(crate) waiting: u64,
     /// Frames sent that the worker has not taken, or that there was no room for yet.
     pub(crate) ring: u64,
     /// Bytes of the down ring's arena that the worker has not given back.
@@ -381,12 +381,7 @@ impl Lane {
         };
         // What the worker says it took may be anything.
         let untaken = sent.saturating_sub(self.waker.taken()).min(self.slots.into());
-        Load {
-            waiting: self.waiting.load(Ordering::Relaxed),
-            ring: untaken + backlog as u64,
-            arena,
-            staged: self.staged.load(Ordering::Relaxed),
-        }
+        Load { ring: untaken + backlog as u64, arena, staged: self.staged.load(Ordering::Relaxed) }
     }
 
     /// Open sessions.

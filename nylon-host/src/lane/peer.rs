@@ -65,7 +65,7 @@ pub(crate) struct Peer {
     /// Whether somebody looks after it now and then because calls are in flight.
     attended: AtomicBool,
     busy: Notify,
-    /// How long the calls of its plugin took.
+    /// How long its calls took.
     pub(crate) times: Arc<CallTimes>,
     fault: OnceLock<Fault>,
     faulted: Notify,

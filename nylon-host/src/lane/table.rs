@@ -110,6 +110,8 @@ pub(crate) struct Table {
     free: Vec<u32>,
     /// Open sessions by id: whose, and since when.
     sids: FxHashMap<u32, (Origin, Instant)>,
+    /// The oldest of them when that was asked for last.
+    oldest: Option<(u32, Instant)>,
     last_sid: u32,
     /// The first session id of this lane and the distance to the next: no other lane of the worker has the same.
     first_sid: u32,
@@ -147,6 +149,7 @@ impl Table {
             slots: (0..credits).map(|_| Slot::new(NEVER, window)).collect(),
             free: (0..credits).rev().collect(),
             sids: FxHashMap::default(),
+            oldest: None,
             last_sid: 0,
             first_sid: shape.index + 1,
             sid_step: shape.lanes,
@@ -179,6 +182,18 @@ impl Table {
 
     pub(crate) fn sessions(&self) -> usize {
         self.sids.len()
+    }
+
+    /// When the oldest session was opened that is open. For people: who opens and closes sessions does nothing for it, so
+    /// that they are all looked through once the last answer is closed.
+    pub(super) fn oldest(&mut self) -> Option<Instant> {
+        let is_open = |(sid, since): &(u32, Instant)| {
+            self.sids.get(sid).is_some_and(|(_, opened)| opened == since)
+        };
+        let kept = self.oldest.filter(is_open);
+        let all = self.sids.iter().map(|(&sid, &(_, since))| (sid, since));
+        self.oldest = kept.or_else(|| all.min_by_key(|(_, since)| *since));
+        self.oldest.map(|(_, since)| since)
     }
 
     /// What is open, by session id: for people.

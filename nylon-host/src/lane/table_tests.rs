@@ -319,3 +319,23 @@ fn credits_come_back_once() {
     table.die();
     assert_eq!(begin(&mut table), None, "the worker is gone");
 }
+
+#[test]
+fn the_oldest_session_is_the_one_opened_first_that_is_open() {
+    let mut table = table();
+    let begin = Instant::now();
+    let at = |n: u32| begin + Duration::from_secs(n.into());
+    let sids: Vec<_> = (0..4).map(|n| table.open_session(&origin(), at(n))).collect();
+    assert_eq!(table.oldest(), Some(at(0)));
+    table.close_session(sids[2]);
+    assert_eq!(table.oldest(), Some(at(0)));
+    table.close_session(sids[0]);
+    assert_eq!(table.oldest(), Some(at(1)));
+    // Another session of the same number is not the one that was seen.
+    table.close_session(sids[1]);
+    table.last_sid = sids[0];
+    assert_eq!(table.open_session(&origin(), at(5)), sids[1]);
+    assert_eq!(table.oldest(), Some(at(3)));
+    [sids[1], sids[3]].into_iter().for_each(|sid| table.close_session(sid));
+    assert_eq!(table.oldest(), None);
+}

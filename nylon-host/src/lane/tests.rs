@@ -191,3 +191,38 @@ async fn a_dump_has_the_sessions_and_what_was_said_last() {
     lane.close_session(begun[39].1, true);
     assert_eq!(lane.dump(Instant::now()).sessions.len(), 39);
 }
+
+#[tokio::test]
+async fn depth_is_what_is_on_its_way_whatever_the_worker_says() {
+    let (lane, mut far) = pair();
+    let empty = lane.depth();
+    assert_eq!((empty.down.frames, empty.down.bytes, empty.oldest), (0, 0, None));
+    assert_eq!((empty.down.slots, empty.down.arena), (SLOTS.into(), Geometry::default().arena));
+    assert_eq!(empty.up, empty.down);
+
+    let Begun { token, sid, at } = begin(&lane).await.expect("a credit");
+    for _ in 0..3 {
+        lane.send(&Frame::of(wire::KIND_CALL, token, sid, 1), &[7; 200]);
+    }
+    let reply = Frame::of(wire::KIND_REPLY, token, sid, 1);
+    far.up.push(&Frame { method: wire::METHOD_NEXT, ..reply }, b"inline").expect("room");
+    // No last word: the host will not take it.
+    far.up.push(&reply, b"inline").expect("room");
+    let found = || {
+        let Depth { down, up, oldest } = lane.depth();
+        (down.frames, down.bytes, up.frames, up.bytes, oldest)
+    };
+    assert_eq!(found(), (3, 3 * 256, 1, 0, Some(at)));
+    // More than was sent, and less than it said before.
+    for (head, arena_head) in [(4, 1 << 40), (u32::MAX, u64::MAX)] {
+        far.down.memory().head().store(head, Ordering::Relaxed);
+        far.down.memory().arena_head().store(arena_head, Ordering::Relaxed);
+        assert_eq!(found(), (3, 3 * 256, 1, 0, Some(at)));
+    }
+    let mut payload = bytes::BytesMut::new();
+    while far.down.pop(&mut payload).expect("no violation").is_some() {}
+    far.down.release();
+    assert_eq!(found(), (0, 0, 1, 0, Some(at)));
+    lane.close_session(sid, false);
+    assert_eq!(found().4, None);
+}

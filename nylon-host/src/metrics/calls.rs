@@ -2,10 +2,52 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::histogram::{Histogram, Times};
 use crate::session::Phase;
+
+/// The recorders of a plugin: each worker has one of its own.
+#[derive(Debug, Default)]
+pub(crate) struct PluginTimes(Mutex<Recorders>);
+
+#[derive(Debug, Default)]
+struct Recorders {
+    live: Vec<Arc<CallTimes>>,
+    /// What those recorded that nobody has any more.
+    gone: Timings,
+}
+
+impl PluginTimes {
+    /// A recorder for a worker. What it has counts for good.
+    pub(crate) fn recorder(&self) -> Arc<CallTimes> {
+        let recorder = Arc::<CallTimes>::default();
+        self.settled(|all| all.live.push(recorder.clone()));
+        recorder
+    }
+
+    /// What was recorded so far by all of them.
+    pub(crate) fn timings(&self) -> Timings {
+        self.settled(|all| {
+            let mut sum = all.gone.clone();
+            all.live.iter().for_each(|recorder| sum.add(&recorder.timings()));
+            sum
+        })
+    }
+
+    /// Calls of a worker that is gone may end later than it did: its recorder stays until the last of them has.
+    fn settled<T>(&self, then: impl FnOnce(&mut Recorders) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for recorder in std::mem::take(&mut all.live) {
+            match Arc::try_unwrap(recorder) {
+                Ok(last) => all.gone.add(&last.timings()),
+                Err(recorder) => all.live.push(recorder),
+            }
+        }
+        then(&mut all)
+    }
+}
 
 /// One recorder for each phase, in the order of [`Phase::ALL`].
 #[derive(Debug, Default)]
@@ -72,6 +114,14 @@ impl Timings {
         Self(std::array::from_fn(|phase| part(&self.0[phase], &earlier.0[phase])))
     }
 
+    fn add(&mut self, other: &Self) {
+        for (sum, parts) in self.0.iter_mut().zip(&other.0) {
+            sum.queue.add(&parts.queue);
+            sum.handler.add(&parts.handler);
+            sum.transport.add(&parts.transport);
+        }
+    }
+
     /// Each phase by its name in the configuration: `request_filter`, `response_filter`, …
     pub fn phases(&self) -> impl Iterator<Item = (&'static str, &Parts)> {
         Phase::ALL.into_iter().map(Phase::name).zip(&self.0)
@@ -114,6 +164,33 @@ mod tests {
         let (_, last) = since.phases().find(|(name, _)| *name == "logging").expect("a phase");
         assert_eq!((last.queue.sum(), last.handler.sum()), (us(2), us(50)));
         assert_eq!((last.transport.sum(), last.transport.count()), (us(6), 1));
+    }
+
+    #[test]
+    fn a_recorder_counts_as_long_as_it_is_there_and_after() {
+        let plugin = PluginTimes::default();
+        let us = Duration::from_micros;
+        let record =
+            |calls: &CallTimes, n: u64| calls.record(Phase::Logging, us(1), us(10 * n), us(100));
+        let handler = |timings: Timings| {
+            let parts = timings.phases().find(|(name, _)| *name == "logging").expect("a phase").1;
+            assert_eq!(parts.queue.sum(), us(parts.handler.count()));
+            assert_eq!(parts.transport.sum(), us(100 * parts.handler.count()));
+            (parts.handler.count(), parts.handler.sum())
+        };
+        let (first, second) = (plugin.recorder(), plugin.recorder());
+        record(&first, 1);
+        record(&second, 2);
+        assert_eq!(handler(first.timings()), (1, us(10)));
+        assert_eq!(handler(plugin.timings()), (2, us(30)));
+        let late = first.clone();
+        drop((first, second));
+        assert_eq!(handler(plugin.timings()), (2, us(30)));
+        record(&late, 4);
+        drop(late);
+        drop(plugin.recorder());
+        assert_eq!(handler(plugin.timings()), (3, us(70)));
+        assert!(plugin.0.lock().expect("whole").live.is_empty());
     }
 
     #[tokio::test]

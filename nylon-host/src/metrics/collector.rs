@@ -213,6 +213,9 @@ fn workers(scrape: &mut Scrape<'_>, found: &[Found<'_>]) -> fmt::Result {
     scrape.gauge(("nylon_plugin_workers", "Workers by state."), None, workers)?;
     let starts = found.iter().map(|f| f.one(u64::from(f.status.generation))).collect();
     scrape.counter(("nylon_plugin_worker_starts", "Workers started."), None, starts)?;
+    let restarts = found.iter().map(|f| f.one(f.status.restarts)).collect();
+    let help = "Workers started in place of one that ended or hung unasked, or did not start.";
+    scrape.counter(("nylon_plugin_worker_restarts", help), None, restarts)?;
     let ends = found.iter().flat_map(|f| {
         let ends = f.plugin.board.metrics.ends();
         ends.map(|(end, n)| (labels([("plugin", f.name), ("cause", end.name())]), n))
@@ -265,14 +268,13 @@ fn lanes(scrape: &mut Scrape<'_>, found: &[Found<'_>]) -> fmt::Result {
     for (name, help, get) in counters {
         scrape.counter((name, help), None, of(get))?;
     }
-    let gauges: [Row; 7] = [
+    let gauges: [Row; 6] = [
         ("nylon_plugin_lanes", "Lanes in service.", |t| t.lanes as u64),
         ("nylon_plugin_polling_lanes", "Lanes on which host and worker poll.", |t| {
             t.polling as u64
         }),
         ("nylon_plugin_sessions", "Sessions open.", |t| t.sessions as u64),
         ("nylon_plugin_in_flight_calls", "Handlers running.", |t| t.in_flight as u64),
-        ("nylon_plugin_waiting_calls", "Calls that wait for one to end.", |t| t.waiting),
         ("nylon_plugin_ring_depth_frames", "Frames a worker has not taken yet.", |t| t.ring_depth),
         ("nylon_plugin_ring_arena", "Ring memory not given back.", |t| t.arena),
     ];
@@ -280,6 +282,9 @@ fn lanes(scrape: &mut Scrape<'_>, found: &[Found<'_>]) -> fmt::Result {
         let unit = name.ends_with("arena").then_some(Unit::Bytes);
         scrape.gauge((name, help), unit, of(get))?;
     }
+    let waiting = found.iter().map(|f| f.one(f.plugin.waiting())).collect();
+    let help = "Calls that wait for a place in the plugin, or for a handler to end.";
+    scrape.gauge(("nylon_plugin_waiting_calls", help), None, waiting)?;
     let staged = of(|t| t.staged);
     let help = "Bodies that handlers have set and not committed yet.";
     scrape.gauge(("nylon_plugin_staged", help), Some(Unit::Bytes), staged)

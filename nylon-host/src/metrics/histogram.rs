@@ -71,6 +71,12 @@ impl Times {
         Self { counts, sum: self.sum.saturating_sub(earlier.sum) }
     }
 
+    pub(super) fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
+        // Wraps as the recorder does.
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
     /// The time that a share `q`, `0.0 ..= 1.0`, of them did not exceed: right to the bucket, and within it as if they
     /// were spread evenly. `None` of none; of those past the last bound, that bound.
     pub fn quantile(&self, q: f64) -> Option<Duration> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nylon_protocol::wire;
 
-use super::calls::CallTimes;
+use super::calls::PluginTimes;
 use super::process;
 use crate::error::Failure;
 use crate::lane::{Fault, Lane};
@@ -66,7 +66,7 @@ type ByReason = [AtomicU64; Failure::REASONS.len()];
 #[derive(Debug, Default)]
 pub(crate) struct PluginMetrics {
     /// How long calls took.
-    pub(crate) calls: Arc<CallTimes>,
+    pub(crate) calls: PluginTimes,
     failures: [ByReason; Phase::ALL.len()],
     passed_open: [AtomicU64; Phase::ALL.len()],
     ends: [AtomicU64; End::ALL.len()],
@@ -145,15 +145,21 @@ impl PluginMetrics {
         End::ALL.into_iter().zip(counts)
     }
 
-    /// What all workers did so far, and what those that live have.
+    /// The lanes of the workers that live, also of those that are drained.
+    pub(crate) fn living(&self) -> Vec<Arc<Lane>> {
+        self.workers().live.values().flat_map(|worker| worker.lanes.clone()).collect()
+    }
+
+    /// What all workers did so far on their lanes, and how it stands with those that live.
+    pub(crate) fn lanes(&self) -> LaneTotals {
+        self.workers().lanes()
+    }
+
+    /// The same, and what they take of the machine.
     pub(crate) fn totals(&self) -> Totals {
         let mut workers = self.workers();
-        let (mut lanes, mut cpu, mut resident) = (workers.gone, workers.gone_cpu, 0);
+        let (lanes, mut cpu, mut resident) = (workers.lanes(), workers.gone_cpu, 0);
         for (pid, worker) in &mut workers.live {
-            worker.lanes.iter().for_each(|lane| {
-                lanes.add(lane);
-                lanes.add_levels(lane);
-            });
             if let Some(usage) = process::usage(&pid.to_string()) {
                 worker.cpu = worker.cpu.max(usage.cpu);
                 resident += usage.resident;
@@ -165,6 +171,17 @@ impl PluginMetrics {
 
     fn workers(&self) -> MutexGuard<'_, Workers> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Workers {
+    fn lanes(&self) -> LaneTotals {
+        let mut lanes = self.gone;
+        for lane in self.live.values().flat_map(|worker| &worker.lanes) {
+            lanes.add(lane);
+            lanes.add_levels(lane);
+        }
+        lanes
     }
 }
 
@@ -185,14 +202,15 @@ pub(crate) struct LaneTotals {
     pub(crate) frames_up: u64,
     pub(crate) bytes_down: u64,
     pub(crate) bytes_up: u64,
+    pub(crate) calls: u64,
+    pub(crate) deadlines: u64,
     pub(crate) late: u64,
     pub(crate) rescues: u64,
     pub(crate) handovers: u64,
     pub(crate) wakes: u64,
-    /// From here on levels: those of the lanes in service.
+    /// From here on levels: those of the lanes of living workers.
     pub(crate) sessions: usize,
     pub(crate) in_flight: usize,
-    pub(crate) waiting: u64,
     pub(crate) ring_depth: u64,
     pub(crate) arena: u64,
     pub(crate) staged: u64,
@@ -211,6 +229,8 @@ impl LaneTotals {
         self.bytes_down += bytes;
         self.frames_up += get(&counters.frames_up);
         self.bytes_up += get(&counters.bytes_up);
+        self.calls += get(&counters.calls);
+        self.deadlines += get(&counters.deadlines);
         self.late += get(&counters.late);
         self.rescues += get(&counters.rescues);
         self.handovers = worker(self.handovers, wire::STAT_HANDOVERS);
@@ -221,7 +241,6 @@ impl LaneTotals {
         let load = lane.load();
         self.sessions += lane.sessions();
         self.in_flight += lane.in_flight();
-        self.waiting += load.waiting;
         self.ring_depth += load.ring;
         self.arena += load.arena;
         self.staged += load.staged;

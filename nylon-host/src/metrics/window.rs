@@ -1,4 +1,4 @@
-//! What the calls of a plugin took of late: percentiles of all time hide what is wrong now.
+//! What the calls of a plugin or a worker took of late: percentiles of all time hide what is wrong now.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use super::calls::Timings;
 /// How many looks a window spans: ten seconds, where there is one each second.
 const LOOKS: usize = 10;
 
-/// The last looks at the timings of one plugin.
+/// The last looks at the timings of one of them.
 #[derive(Debug, Default)]
 pub(crate) struct Window(Mutex<VecDeque<Timings>>);
 

@@ -239,6 +239,23 @@ impl Plugin {
         self.journal.note(&self.name, kind, of, detail);
     }
 
+    /// Calls that wait: for a place in the plugin, or for a credit of one of its lanes.
+    pub(crate) fn waiting(&self) -> u64 {
+        let bound = self.binding().map(|binding| binding.bounds.admission.queue().clone());
+        let lanes = self.board.metrics.living();
+        // Workers of another configuration, which are drained, may have another queue.
+        let mut queues: Vec<_> =
+            lanes.iter().map(|lane| lane.peer.queue.clone()).chain(bound).collect();
+        queues.sort_unstable_by_key(Arc::as_ptr);
+        queues.dedup_by_key(|queue| Arc::as_ptr(queue));
+        queues.iter().map(|queue| queue.waiting()).sum()
+    }
+
+    /// Stores its row in the telemetry segment.
+    pub(crate) fn show(&self) {
+        self.board.show(&self.name, &self.lanes(), self.waiting());
+    }
+
     /// Chains are bound so from now on.
     pub(crate) fn bind(&self, binding: Option<Arc<Binding>>) {
         let old = {

@@ -1,7 +1,6 @@
 //! How a plugin fares: written by its keepers, read by people and the telemetry segment.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -137,6 +136,8 @@ pub struct PluginStatus {
     pub violations: u64,
     /// What the last of those was, and by which rule.
     pub last_violation: String,
+    /// Workers started in place of one that ended, or hung, without being asked to, or that did not start.
+    pub restarts: u64,
     /// How the last worker ended, or why it could not be started.
     pub last_end: String,
     /// Frames sent down.
@@ -188,16 +189,24 @@ impl Board {
         Self { status: Mutex::default(), slot, metrics: Arc::default(), window: Window::default() }
     }
 
-    /// The status with the counters of the lanes in service added.
+    /// The status, with what all workers did and do on their lanes; `lanes` are those in service.
     pub(crate) fn snapshot(&self, lanes: &[Arc<Lane>]) -> PluginStatus {
-        let mut status = self.lock().clone();
-        status.lanes = lanes.len();
-        for lane in lanes {
-            add_counters(&mut status, lane);
-            status.sessions += lane.sessions();
-            status.in_flight += lane.in_flight();
+        let totals = self.metrics.lanes();
+        PluginStatus {
+            frames_down: totals.frames_down,
+            frames_up: totals.frames_up,
+            calls: totals.calls,
+            deadlines: totals.deadlines,
+            late: totals.late,
+            rescues: totals.rescues,
+            handovers: totals.handovers,
+            wakes: totals.wakes,
+            lanes: lanes.len(),
+            sessions: totals.sessions,
+            in_flight: totals.in_flight,
+            spin: lanes.last().map(|lane| lane.spin_decision()).unwrap_or_default(),
+            ..self.lock().clone()
         }
-        status
     }
 
     pub(super) fn starting(&self, generation: u32) {
@@ -253,6 +262,7 @@ impl Board {
                 program.clone_into(&mut s.program);
             }
             (s.build, s.wanted, s.workers) = (machine.build(), machine.wanted(), workers);
+            s.restarts = machine.restarts();
         });
     }
 
@@ -282,8 +292,8 @@ impl Board {
         Shown::new(slot.map(Slot::telemetry), slot.map_or(0, Slot::id), last_exit)
     }
 
-    /// Stores the plugin's row in the telemetry segment; `lanes` are those in service.
-    pub(crate) fn show(&self, name: &str, lanes: &[Arc<Lane>]) {
+    /// Stores the plugin's row in the telemetry segment; `lanes` are those in service, `waiting` calls wait.
+    pub(super) fn show(&self, name: &str, lanes: &[Arc<Lane>], waiting: u64) {
         let Some(slot) = &self.slot else { return };
         let status = self.snapshot(lanes);
         let mut served: Vec<_> = lanes.iter().map(|lane| Arc::as_ptr(&lane.peer)).collect();
@@ -301,11 +311,11 @@ impl Board {
             crashes: status.crashes,
             late: status.late,
             violations: status.violations,
-            restarts: u64::from(status.generation.saturating_sub(status.wanted)),
+            restarts: status.restarts,
             refused: status.refused,
             passed_open: status.passed_open,
             in_flight: status.in_flight as u64,
-            queue_depth: lanes.iter().map(|lane| lane.load().waiting).sum(),
+            queue_depth: waiting,
             sessions: status.sessions as u64,
             frames_down: status.frames_down,
             frames_up: status.frames_up,
@@ -314,14 +324,6 @@ impl Board {
             name: Text::new(name),
             last_exit: Text::new(&status.last_end),
             ..PluginRow::default()
-        });
-    }
-
-    /// Keeps the counters of lanes that go out of service.
-    pub(super) fn add(&self, lanes: &[Arc<Lane>]) {
-        self.change(|s| {
-            lanes.iter().for_each(|lane| add_counters(s, lane));
-            s.spin = SpinDecision::default();
         });
     }
 
@@ -334,24 +336,8 @@ impl Board {
     }
 }
 
-fn add_counters(status: &mut PluginStatus, lane: &Lane) {
-    let counters = &lane.counters;
-    status.frames_down += lane.frames_down();
-    status.frames_up += counters.frames_up.load(Ordering::Relaxed);
-    status.calls += counters.calls.load(Ordering::Relaxed);
-    status.deadlines += counters.deadlines.load(Ordering::Relaxed);
-    status.late += counters.late.load(Ordering::Relaxed);
-    status.rescues += counters.rescues.load(Ordering::Relaxed);
-    // The worker wrote it and may write anything.
-    let handovers = lane.worker_stat(nylon_protocol::wire::STAT_HANDOVERS);
-    status.handovers = status.handovers.saturating_add(handovers);
-    let wakes = lane.worker_stat(nylon_protocol::wire::STAT_WAKES);
-    status.wakes = status.wakes.saturating_add(wakes);
-    status.spin = lane.spin_decision();
-}
-
 /// What handlers took, as telemetry has it: how many there were in `all`, percentiles of those in `recent`.
-fn phases(all: &Timings, recent: &Timings) -> [PhaseRow; PHASES.len()] {
+pub(super) fn phases(all: &Timings, recent: &Timings) -> [PhaseRow; PHASES.len()] {
     let mut rows = [PhaseRow::default(); PHASES.len()];
     for (row, (all, recent)) in rows.iter_mut().zip(all.phases().zip(recent.phases())) {
         let (all, recent) = (&all.1.handler, &recent.1.handler);

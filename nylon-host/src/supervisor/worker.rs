@@ -22,7 +22,7 @@ use super::policy::DrainStreams;
 use super::shown::Shown;
 use super::spawn::{Child, Exit, Process, Spawner};
 use super::{
-    Bounds, EventKind, LOG, Of, Plugin, PluginSpec, PluginState, SHOW_EVERY, cpus, memory, report,
+    Bounds, EventKind, LOG, Of, Plugin, PluginSpec, SHOW_EVERY, WorkerState, cpus, memory, report,
 };
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
@@ -148,15 +148,20 @@ impl Job {
                     break;
                 }
                 order = self.orders.recv() => match order {
-                    Some(WorkerOrder::WatchIdle) => draining = true,
+                    Some(WorkerOrder::WatchIdle) => {
+                        draining = true;
+                        self.shown.set(WorkerState::Draining);
+                    }
                     Some(WorkerOrder::Shutdown(grace)) => {
                         stopping = true;
+                        self.shown.set(WorkerState::Stopping);
                         segments.set_state(wire::STATE_DRAINING);
                         let millis = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
                         let _ = control.shutdown(millis).await;
                     }
                     Some(WorkerOrder::Quit) => {
                         hung = true;
+                        self.shown.set(WorkerState::Quitting);
                         tracing::error!(target: LOG, plugin = name, worker = pid, generation, "hangs: its stacks follow");
                         plugin.note(EventKind::Hung, of, "its stacks are in the log");
                         child.quit();
@@ -191,7 +196,6 @@ impl Job {
         }
         segments.set_state(wire::STATE_CLOSED);
         let board = &plugin.board;
-        board.add(&lanes);
         if let Some(Fault::Violation(what)) = peer.fault() {
             board.violation(what);
         }
@@ -215,7 +219,7 @@ impl Job {
             tracing::warn!(target: LOG, plugin = name, worker = pid, generation, %how, "worker ended");
             board.metrics.ended(end);
             board.crashed(&how);
-            self.shown.ended(PluginState::BackingOff, &how);
+            self.shown.ended(&how);
             peer.report(Fault::Died(how));
         }
         lanes.iter().for_each(|lane| lane.die());
@@ -323,7 +327,7 @@ impl Job {
             if ok.doorbell == wire::DOORBELL_EVENTFD { Doorbell::Eventfd } else { Doorbell::Futex };
         plugin.board.introduced(&ok.sdk, &ok.entries);
         let queue = bounds.admission.queue().clone();
-        let times = plugin.board.metrics.calls.clone();
+        let times = plugin.board.metrics.calls.recorder();
         let who = (name, pid, generation);
         let peer = Arc::new(Peer::new(who, &ok.entries, minor, ok.features, queue, times));
         let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;

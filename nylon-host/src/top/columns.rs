@@ -5,7 +5,7 @@
 )]
 
 use nylon_host::SpinReason;
-use nylon_shm::telemetry::STATES;
+use nylon_shm::telemetry::{STATES, WorkerRow};
 
 use super::units::{NONE, age, bytes, count, ns, rate};
 use super::view::{Plugin, View, Worker};
@@ -77,11 +77,11 @@ pub(super) static COLUMNS: [Column; 18] = [
     }),
     number("P50", 7, 10, |_, line| match line {
         P(plugin) => ns(plugin.worst_ns().0),
-        W(_) => String::new(),
+        W(worker) => ns(worker.worst_ns().0),
     }),
     number("P99", 7, 5, |_, line| match line {
         P(plugin) => ns(plugin.worst_ns().1),
-        W(_) => String::new(),
+        W(worker) => ns(worker.worst_ns().1),
     }),
     number("FLIGHT", 6, 6, |_, line| match line {
         P(plugin) => count(plugin.row.in_flight),
@@ -99,19 +99,15 @@ pub(super) static COLUMNS: [Column; 18] = [
         view.since(opened).map_or_else(|| NONE.to_owned(), age)
     }),
     number("RING", 9, 13, |_, line| {
-        sum(line, |worker| (worker.row.ring_down, worker.row.ring_up), |n| n.to_string())
+        both(line, |row| row.ring_down, |row| row.ring_up, |n| n.to_string())
     }),
-    number("ARENA", 13, 14, |_, line| {
-        sum(line, |worker| (worker.row.arena_down, worker.row.arena_up), bytes)
-    }),
+    number("ARENA", 13, 14, |_, line| both(line, |row| row.arena_down, |row| row.arena_up, bytes)),
     number("WAKES/S", 7, 15, |_, line| match line {
-        P(plugin) => {
-            rate(plugin.workers.iter().filter_map(Worker::wakes_per_s).reduce(|a, b| a + b))
-        }
+        P(plugin) => rate(plugin.wakes_per_s()),
         W(worker) => rate(worker.wakes_per_s()),
     }),
     number("POLL", 7, 16, |_, line| match line {
-        P(plugin) => ns(plugin.workers.iter().map(|worker| worker.row.spin_ns).max().unwrap_or(0)),
+        P(plugin) => ns(plugin.spin().0),
         W(worker) => ns(worker.row.spin_ns),
     }),
     number("RSS", 6, 7, |_, line| match line {
@@ -157,13 +153,21 @@ pub(super) fn spin_reason(number: u64) -> String {
     SpinReason::from_number(number).map_or_else(|| NONE.to_owned(), |reason| reason.to_string())
 }
 
-fn sum(line: Line<'_>, of: fn(&Worker) -> (u64, u64), unit: fn(u64) -> String) -> String {
-    let add = |a: (u64, u64), b: (u64, u64)| (a.0.saturating_add(b.0), a.1.saturating_add(b.1));
-    let (down, up) = match line {
-        P(plugin) => plugin.workers.iter().map(of).fold((0, 0), add),
-        W(worker) => of(worker),
+/// What there is of frames or bytes on the way to workers and from them: `12/3`.
+fn both(
+    line: Line<'_>,
+    down: fn(&WorkerRow) -> u64,
+    up: fn(&WorkerRow) -> u64,
+    unit: fn(u64) -> String,
+) -> String {
+    let of = |way: fn(&WorkerRow) -> u64| match line {
+        P(plugin) => plugin.sum(way),
+        W(worker) => way(&worker.row),
     };
-    if (down, up) == (0, 0) { NONE.to_owned() } else { format!("{}/{}", unit(down), unit(up)) }
+    match (of(down), of(up)) {
+        (0, 0) => NONE.to_owned(),
+        (down, up) => format!("{}/{}", unit(down), unit(up)),
+    }
 }
 
 #[cfg(test)]

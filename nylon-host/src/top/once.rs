@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use nylon_shm::telemetry::{HostState, PHASES, PluginRow, WorkerRow};
+use nylon_shm::telemetry::{HostState, PHASES, PhaseRow, PluginRow, WorkerRow};
 use serde_json::{Value, json};
 
 use super::columns::{COLUMNS, Line, spin_reason, state};
@@ -87,9 +87,7 @@ fn to_json(view: &View) -> Value {
 
 fn plugin_json(view: &View, plugin: &Plugin) -> Value {
     let row: &PluginRow = &plugin.row;
-    let phases = PHASES.iter().zip(&row.phases).map(|(name, phase)| {
-        json!({"phase": name, "calls": phase.calls, "p50_ns": phase.p50_ns, "p99_ns": phase.p99_ns})
-    });
+    let (spin_ns, reason) = plugin.spin();
     json!({
         "name": row.name.to_string(),
         "state": state(row.state),
@@ -112,11 +110,21 @@ fn plugin_json(view: &View, plugin: &Plugin) -> Value {
         "queue_depth": row.queue_depth,
         "sessions": row.sessions,
         "oldest_session_ms": view.since(plugin.oldest_session()),
+        "ring_down": plugin.sum(|row| row.ring_down),
+        "ring_up": plugin.sum(|row| row.ring_up),
+        "ring_slots": plugin.sum(|row| row.ring_slots),
+        "arena_down_bytes": plugin.sum(|row| row.arena_down),
+        "arena_up_bytes": plugin.sum(|row| row.arena_up),
+        "arena_bytes": plugin.sum(|row| row.arena_bytes),
+        "wakes": plugin.sum(|row| row.wakes),
+        "wakes_per_s": plugin.wakes_per_s(),
+        "spin_ns": spin_ns,
+        "spin_reason": spin_reason(reason),
         "frames_down": row.frames_down,
         "frames_up": row.frames_up,
         "rss_bytes": plugin.rss_bytes(),
         "cpu_percent": plugin.cpu_percent(),
-        "phases": phases.collect::<Vec<_>>(),
+        "phases": phases_json(&row.phases),
         "last_exit": row.last_exit.to_string(),
     })
 }
@@ -139,8 +147,10 @@ fn worker_json(view: &View, plugin: Option<&Plugin>, worker: &Worker) -> Value {
         "oldest_session_ms": view.since(row.oldest_session),
         "ring_down": row.ring_down,
         "ring_up": row.ring_up,
+        "ring_slots": row.ring_slots,
         "arena_down_bytes": row.arena_down,
         "arena_up_bytes": row.arena_up,
+        "arena_bytes": row.arena_bytes,
         "wakes": row.wakes,
         "wakes_per_s": worker.wakes_per_s(),
         "handovers": row.handovers,
@@ -152,8 +162,16 @@ fn worker_json(view: &View, plugin: Option<&Plugin>, worker: &Worker) -> Value {
         "cpu_percent": worker.cpu_percent(),
         "frames_down": row.frames_down,
         "frames_up": row.frames_up,
+        "phases": phases_json(&row.phases),
         "last_exit": row.last_exit.to_string(),
     })
+}
+
+fn phases_json(phases: &[PhaseRow]) -> Vec<Value> {
+    let phases = PHASES.iter().zip(phases).map(|(name, phase)| {
+        json!({"phase": name, "calls": phase.calls, "p50_ns": phase.p50_ns, "p99_ns": phase.p99_ns})
+    });
+    phases.collect()
 }
 
 #[cfg(test)]
@@ -174,6 +192,15 @@ mod tests {
         assert_eq!(json["workers"][1]["pid"], 4002);
         assert_eq!(json["workers"][2]["plugin"], "log");
         assert_eq!(json["plugins"][0]["phases"][3]["phase"], "logging");
+        assert_eq!(json["workers"][0]["phases"][1]["p99_ns"], 2_345_000);
+        let depth = |row: &serde_json::Value| {
+            ["ring_down", "ring_up", "ring_slots", "arena_down_bytes", "arena_bytes"]
+                .map(|key| row[key].as_u64().unwrap())
+        };
+        assert_eq!(depth(&json["workers"][1]), [14, 1, 256, 64 << 10, 1 << 20]);
+        assert_eq!(depth(&json["plugins"][0]), [21, 2, 512, 128 << 10, 2 << 20]);
+        assert_eq!(json["plugins"][0]["oldest_session_ms"], 6_000);
+        assert!(text.contains(" 21/2 ") && text.contains(" 128K/0B "), "{text}");
         assert_eq!((&json["stale_ms"], &json["host_alive"]), (&0.into(), &true.into()));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use nylon_shm::telemetry::{
-    HostRow, HostState, PluginRow, ReadError, Reader, Snapshot, WorkerRow, now_ms,
+    HostRow, HostState, PhaseRow, PluginRow, ReadError, Reader, Snapshot, WorkerRow, now_ms,
 };
 
 /// A host that stored nothing for so long does not answer, ms.
@@ -78,14 +78,27 @@ impl Plugin {
         per_second(self.row.calls, before.calls, self.row.updated_ms, before.updated_ms)
     }
 
-    /// Of the phase where it is worst: p50 and p99, ns.
     pub(super) fn worst_ns(&self) -> (u64, u64) {
-        let worst = self.row.phases.iter().max_by_key(|phase| phase.p99_ns);
-        worst.map_or((0, 0), |phase| (phase.p50_ns, phase.p99_ns))
+        worst_ns(&self.row.phases)
+    }
+
+    /// A figure of all its workers together.
+    pub(super) fn sum(&self, of: fn(&WorkerRow) -> u64) -> u64 {
+        self.workers.iter().fold(0, |sum, worker| sum.saturating_add(of(&worker.row)))
     }
 
     pub(super) fn rss_bytes(&self) -> u64 {
-        self.workers.iter().fold(0, |sum, worker| sum.saturating_add(worker.row.rss_bytes))
+        self.sum(|row| row.rss_bytes)
+    }
+
+    pub(super) fn wakes_per_s(&self) -> Option<f64> {
+        self.workers.iter().filter_map(Worker::wakes_per_s).reduce(|a, b| a + b)
+    }
+
+    /// How long the worker polls that polls longest, ns, and by which number of a reason.
+    pub(super) fn spin(&self) -> (u64, u64) {
+        let spin = self.workers.iter().map(|worker| (worker.row.spin_ns, worker.row.spin_reason));
+        spin.max_by_key(|(ns, _)| *ns).unwrap_or((0, u64::MAX))
     }
 
     pub(super) fn cpu_percent(&self) -> Option<f64> {
@@ -100,6 +113,10 @@ impl Plugin {
 }
 
 impl Worker {
+    pub(super) fn worst_ns(&self) -> (u64, u64) {
+        worst_ns(&self.row.phases)
+    }
+
     pub(super) fn calls_per_s(&self) -> Option<f64> {
         self.rate(|row| row.calls)
     }
@@ -193,6 +210,12 @@ fn advance<R: Copy>(pairs: &mut HashMap<u64, Pair<R>>, rows: &[R], of: fn(&R) ->
     *pairs = next.collect();
 }
 
+/// Of the phase where it is worst: p50 and p99, ns.
+fn worst_ns(phases: &[PhaseRow]) -> (u64, u64) {
+    let worst = phases.iter().max_by_key(|phase| phase.p99_ns);
+    worst.map_or((0, 0), |phase| (phase.p50_ns, phase.p99_ns))
+}
+
 fn per_second(now: u64, before: u64, now_ms: u64, before_ms: u64) -> Option<f64> {
     let ms = now_ms.saturating_sub(before_ms);
     (ms >= APART).then(|| now.saturating_sub(before) as f64 * 1000.0 / ms as f64)
@@ -229,6 +252,13 @@ pub(super) mod tests {
                 calls,
                 cpu_ns: calls * 5_000_000,
                 rss_bytes: 31 << 20,
+                wakes: calls * 2,
+                ring_down: 7 * id,
+                ring_up: 1,
+                ring_slots: 256,
+                arena_down: 64 << 10,
+                arena_bytes: 1 << 20,
+                phases: [PhaseRow { calls, p50_ns: 40_000, p99_ns: 2_345_000 }; 5],
                 oldest_session: 4_000,
                 spin_reason: 2,
                 last_exit: Text::new("was killed by SIGKILL"),
@@ -256,6 +286,9 @@ pub(super) mod tests {
             (auth.worst_ns(), view.since(auth.oldest_session())),
             ((45_000, 1_234_000), Some(6_000))
         );
+        assert_eq!((auth.sum(|row| row.ring_down), auth.sum(|row| row.ring_slots)), (21, 512));
+        assert_eq!((auth.wakes_per_s(), auth.spin()), (Some(800.0), (0, 2)));
+        assert_eq!(auth.workers[0].worst_ns(), (40_000, 2_345_000));
         let log = &view.plugins[1];
         assert_eq!(log.workers[0].cpu_percent(), None, "it has no process");
         assert_eq!(view.trouble(), None);

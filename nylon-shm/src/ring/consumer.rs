@@ -77,16 +77,46 @@ impl<M: Memory> Consumer<M> {
         &self.ring
     }
 
-    /// How far the ends are, as this one knows; for people.
+    /// How far the ends are; for people. What is published and not taken yet counts as far as it could be taken: up to
+    /// the first frame that breaks a rule.
     pub fn gauge(&self) -> Gauge {
         let (released, arena_released) = self.released;
+        let (published, apos) = self.ahead();
         Gauge {
-            published: self.pos,
+            published,
             released,
-            arena_used: self.apos - arena_released,
+            // One that does not wait for room writes over its own frames.
+            arena_used: (apos - arena_released).min(self.ring.arena()),
             sleeps: self.epoch & 1 == 1,
             starved: self.ring.space_wait().load(Ordering::Relaxed) & 1 == 1,
         }
+    }
+
+    /// `pos` and `apos` as they will be once all that is published now is taken, at most a lap after what was released.
+    fn ahead(&self) -> (u64, u64) {
+        let (mut pos, mut apos) = (self.pos, self.apos);
+        let slots = self.ring.slots();
+        while pos < self.released.0 + u64::from(slots) {
+            let index = slot_index(pos, slots);
+            let found = self.ring.seq(index).load(Ordering::Relaxed);
+            if check::check_seq(pos, slots, found) != Ok(true) {
+                break;
+            }
+            // Acquire: pairs with the Release in `Producer::push` (frame bytes visible).
+            fence(Ordering::Acquire);
+            let (frame, context) = (self.ring.get_frame(index), self.context(apos));
+            if check::check_frame(&frame, self.from, &context).is_err() {
+                break;
+            }
+            (pos, apos) = (pos + 1, check::next_apos(&frame, &context));
+        }
+        (pos, apos)
+    }
+
+    /// What a frame whose payload stands at `apos` is held to.
+    fn context(&self, apos: u64) -> FrameContext {
+        let Self { host_calls, handler_time, .. } = *self;
+        FrameContext { arena: self.ring.arena(), apos, host_calls, handler_time }
     }
 
     /// Whether a frame is there.
@@ -127,9 +157,8 @@ impl<M: Memory> Consumer<M> {
             return Ok(None);
         }
         let frame = self.ring.get_frame(self.index());
-        let arena = self.ring.arena();
-        let Self { apos, host_calls, handler_time, .. } = *self;
-        let context = FrameContext { arena, apos, host_calls, handler_time };
+        let context = self.context(self.apos);
+        let arena = context.arena;
         check::check_frame(&frame, self.from, &context)?;
         let payload = place(&frame);
         if frame.has(wire::FLAG_INLINE) {

@@ -32,16 +32,23 @@ pub struct History {
 /// How far the ends of a ring are, as one of them knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauge {
-    /// Frames published; at the reading end at least those.
+    /// Frames published.
     pub published: u64,
     /// Frames whose slots were given back, `0 ..= published`.
     pub released: u64,
-    /// Arena bytes between what was published, or taken, and what was given back.
+    /// Arena bytes between what was published and what was given back, `0 ..= A`.
     pub arena_used: u64,
     /// Whether the consumer says that it sleeps.
     pub sleeps: bool,
     /// Whether the producer says that it waits for room.
     pub starved: bool,
+}
+
+impl Gauge {
+    /// Slots in use: published and not given back, `0 ..= N`.
+    pub fn used(&self) -> u64 {
+        self.published - self.released
+    }
 }
 
 /// The last `n` frames of `ring`, fewer if there were fewer or less than a lap of them is left; `known` is a position

@@ -28,7 +28,7 @@ pub use reader::{ReadError, Reader, Snapshot};
 pub use row::{HostRow, PHASES, PhaseRow, PluginRow, STATES, Text, WorkerRow};
 
 /// First eight bytes of the segment.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"NYLNTEL2");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"NYLNTEL3");
 /// Most plugins that have a row.
 pub const PLUGINS_MAX: usize = 64;
 /// Most workers that have a row.

@@ -124,7 +124,7 @@ impl Reader {
             done => done.map_err(io)?,
         }
         if bytes[..8] != MAGIC.to_le_bytes() {
-            return Err(self.foreign("it does not begin with NYLNTEL2"));
+            return Err(self.foreign("it does not begin with NYLNTEL3"));
         }
         let mut torn = 0;
         let host: Option<HostRow> = rows(&bytes, &HOST, &mut torn).pop();

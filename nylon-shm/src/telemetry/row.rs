@@ -1,5 +1,5 @@
-//! What the rows hold. Every field is a `u64`, so that a row is its words in the order written here: change nothing
-//! without a new magic, add at the end.
+//! What the rows hold. Every field is a `u64`, so that a row is its words in the order written here, and all of them are
+//! in its checksum: change nothing without a new magic.
 //!
 //! Moments are milliseconds of `CLOCK_MONOTONIC` ([`super::now_ms`]): a reader tells an age without asking the host, also
 //! while that is stopped.
@@ -8,8 +8,19 @@ use std::fmt;
 
 use bytemuck::{Pod, Zeroable};
 
-/// Names of the states of plugins and workers, by number.
-pub const STATES: [&str; 6] = ["starting", "ready", "backing off", "failed", "stopped", "draining"];
+/// Names of the states of plugins and workers, by number; the last three are those of workers alone.
+pub const STATES: [&str; 10] = [
+    "starting",
+    "ready",
+    "backing off",
+    "failed",
+    "stopped",
+    "paused",
+    "drained",
+    "draining",
+    "stopping",
+    "hung",
+];
 
 /// Names of the phases, in the order of [`PluginRow::phases`]: that of their numbers in frames, from 1.
 pub const PHASES: [&str; 5] =
@@ -74,7 +85,7 @@ pub struct PluginRow {
     pub late: u64,
     /// Breaches of the protocol.
     pub violations: u64,
-    /// Workers started in place of another.
+    /// Workers started in place of one that ended, or hung, without being asked to.
     pub restarts: u64,
     /// Results refused as a whole: what they asked for is not allowed.
     pub refused: u64,
@@ -82,7 +93,7 @@ pub struct PluginRow {
     pub passed_open: u64,
     /// Handlers running now.
     pub in_flight: u64,
-    /// Calls that wait for a place now.
+    /// Calls that wait now: for a place in the plugin, or while a worker runs as many handlers as it can.
     pub queue_depth: u64,
     /// Sessions open now.
     pub sessions: u64,
@@ -98,7 +109,7 @@ pub struct PluginRow {
     pub phases: [PhaseRow; 5],
     /// Its name.
     pub name: Text<16>,
-    /// How the last worker ended.
+    /// How the last worker ended that was not asked to.
     pub last_exit: Text<16>,
 }
 
@@ -132,14 +143,19 @@ pub struct WorkerRow {
     pub sessions: u64,
     /// When the oldest of those was opened: a moment; 0: none is open.
     pub oldest_session: u64,
-    /// Frames on their way to it.
+    /// Slots in use of its rings: frames published to it whose slots it has not given back, by its own word, which is
+    /// checked. `0 ..= ring_slots`.
     pub ring_down: u64,
-    /// Frames on their way from it.
+    /// The same of frames from it, those it published and the host has not taken among them.
     pub ring_up: u64,
-    /// Bytes in use for payloads to it.
+    /// Slots there are in each direction, over all lanes.
+    pub ring_slots: u64,
+    /// Bytes in use for payloads to it, not given back likewise. `0 ..= arena_bytes`.
     pub arena_down: u64,
     /// Bytes in use for payloads from it.
     pub arena_up: u64,
+    /// Bytes there are in each direction, over all lanes.
+    pub arena_bytes: u64,
     /// Times it woke up for a lane. It says so itself.
     pub wakes: u64,
     /// Times it handed a lane to another of its threads. It says so itself.
@@ -158,6 +174,8 @@ pub struct WorkerRow {
     pub frames_down: u64,
     /// Frames taken from this process.
     pub frames_up: u64,
+    /// Its handlers by phase, in the order of [`PHASES`].
+    pub phases: [PhaseRow; 5],
     /// How the process before this one ended.
     pub last_exit: Text<16>,
 }

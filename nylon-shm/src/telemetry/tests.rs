@@ -150,7 +150,7 @@ fn what_is_no_segment_is_refused() {
     assert!(dir.refused(&whole[..LEN - 1]).ends_with("it is too short"));
     let mut bytes = whole.clone();
     bytes[7] = b'1';
-    assert!(dir.refused(&bytes).ends_with("it does not begin with NYLNTEL2"));
+    assert!(dir.refused(&bytes).ends_with("it does not begin with NYLNTEL3"));
     let mut bytes = vec![0xff; LEN];
     bytes[..8].copy_from_slice(&MAGIC.to_le_bytes());
     assert!(dir.refused(&bytes).ends_with("it says nothing of a host"));

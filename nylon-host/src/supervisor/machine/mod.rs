@@ -12,6 +12,8 @@
 //! ```
 
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -161,6 +163,8 @@ struct Worker {
     admitted: bool,
     /// Whether its end is our doing.
     asked: bool,
+    /// Whether it takes the place of one whose end was not.
+    replaces: bool,
 }
 
 /// A build on its way into service.
@@ -207,6 +211,10 @@ pub(crate) struct Machine {
     /// Failures in a row, and when those that count for the breaker were.
     row: u32,
     failures: VecDeque<Instant>,
+    /// Failures in whose place no worker was put yet.
+    unreplaced: usize,
+    /// Workers started in place of one that failed.
+    restarts: u64,
     /// When the next start may be.
     not_before: Option<Instant>,
     measure: Option<Instant>,
@@ -232,6 +240,8 @@ impl Machine {
             wanted: 0,
             row: 0,
             failures: VecDeque::new(),
+            unreplaced: 0,
+            restarts: 0,
             not_before: None,
             measure: None,
             more: 0,
@@ -267,6 +277,11 @@ impl Machine {
         self.wanted
     }
 
+    /// Workers started in place of one that ended, or hung, without being asked to, or that did not start.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
     /// Every worker: its generation, its build and where it is; `true` if requests go to it.
     pub(crate) fn workers(&self) -> impl Iterator<Item = (Generation, Build, State, bool)> {
         self.workers.iter().map(|w| (w.generation, w.build, w.state, w.admitted))
@@ -296,6 +311,7 @@ impl Machine {
                 State::Waiting { at } if at <= now => {
                     let until = now + start_timeout;
                     worker.state = State::Starting { until };
+                    self.restarts += u64::from(worker.replaces);
                     out.push(Action::Start(worker.generation, worker.build));
                     #[cfg(test)]
                     if self.planted.double_spawn {
@@ -385,7 +401,7 @@ impl Machine {
                 self.candidate = Some(Candidate { build, policy, held, ready: false });
                 let number = self.wanted.clamp(policy.workers_min, policy.workers_max);
                 for _ in 0..number {
-                    self.add(build, now);
+                    self.add(build, now, false);
                 }
             }
             Command::Commit => {
@@ -516,7 +532,7 @@ impl Machine {
         if let Some(candidate) = self.candidate.filter(|c| c.build == worker.build) {
             if candidate.ready && !worker.asked {
                 // It is about to be committed to.
-                self.add(worker.build, now + candidate.policy.keep.backoff.first);
+                self.add(worker.build, now + candidate.policy.keep.backoff.first, true);
             } else if !worker.asked {
                 self.abandon(now, out);
             }
@@ -563,6 +579,7 @@ impl Machine {
             }
         }
         self.failures.push_back(now);
+        self.unreplaced += 1;
         while self.failures.front().is_some_and(|at| now - *at > breaker.period) {
             self.failures.pop_front();
         }
@@ -691,7 +708,7 @@ impl Machine {
 
     /// As many workers of the build that serves as there should be, and all that are ready in service.
     fn balance(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let build = self.build;
+        let (build, unreplaced) = (self.build, std::mem::take(&mut self.unreplaced));
         let idle =
             |w: &&Worker| w.build == build && !w.admitted && matches!(w.state, State::Ready { .. });
         let idle: Vec<_> = self.workers.iter().filter(idle).map(|w| w.generation).collect();
@@ -709,11 +726,10 @@ impl Machine {
                 )
         };
         let wanted = self.wanted as usize;
-        let mut there = self.workers.iter().filter(|w| counts(w)).count();
-        while there < wanted {
+        let there = self.workers.iter().filter(|w| counts(w)).count();
+        for added in 0..wanted.saturating_sub(there) {
             let at = self.not_before.map_or(now, |at| at.max(now));
-            self.add(build, at);
-            there += 1;
+            self.add(build, at, added < unreplaced);
         }
         if there > wanted {
             let spare: Vec<_> = self.workers.iter().rev().filter(|w| counts(w)).collect();
@@ -722,7 +738,7 @@ impl Machine {
         }
     }
 
-    fn add(&mut self, build: Build, at: Instant) {
+    fn add(&mut self, build: Build, at: Instant, replaces: bool) {
         self.last += 1;
         let state = State::Waiting { at };
         self.workers.push(Worker {
@@ -731,6 +747,7 @@ impl Machine {
             state,
             admitted: false,
             asked: false,
+            replaces,
         });
     }
 

@@ -1,6 +1,6 @@
 //! The state as cells: a head, the table, what there is of the selected line, the keys.
 
-use nylon_shm::telemetry::{PHASES, PluginRow};
+use nylon_shm::telemetry::{PHASES, PhaseRow, PluginRow, WorkerRow};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
@@ -13,9 +13,9 @@ use super::super::view::{Plugin, View, Worker};
 use super::state::Screen;
 
 /// Lines of the lower part, its border included.
-const DETAILS: u16 = 10;
+const DETAILS: u16 = 12;
 /// Below so many lines there is no lower part.
-const DETAILS_FROM: u16 = 20;
+const DETAILS_FROM: u16 = 22;
 
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen) {
     let area = frame.area();
@@ -129,35 +129,30 @@ fn draw_details(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     let (lines, selected) = screen.lines();
     let Some(line) = selected.and_then(|at| lines.get(at)) else { return };
     let view = screen.view();
-    let (title, pairs, last) = match line {
+    let (title, pairs, last, phases, (spin_ns, reason)) = match line {
         Line::Plugin(plugin) => {
-            (plugin.row.name.to_string(), of_plugin(view, plugin), plugin.row.last_exit)
+            let PluginRow { name, last_exit, phases, .. } = plugin.row;
+            (name.to_string(), of_plugin(view, plugin), last_exit, phases, plugin.spin())
         }
-        Line::Worker(worker) => (
-            format!("worker {}", worker.row.generation),
-            of_worker(view, worker),
-            worker.row.last_exit,
-        ),
+        Line::Worker(worker) => {
+            let WorkerRow { generation, last_exit, phases, .. } = worker.row;
+            let spin = (worker.row.spin_ns, worker.row.spin_reason);
+            (format!("worker {generation}"), of_worker(view, worker), last_exit, phases, spin)
+        }
     };
     let block = Block::new().borders(Borders::TOP).title(format!(" {title} "));
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let phases = if let Line::Plugin(_) = line { 48 } else { 0 };
     let [left, right] =
-        Layout::horizontal([Constraint::Length(phases), Constraint::Fill(1)]).areas(inner);
-    if let Line::Plugin(plugin) = line {
-        frame.render_widget(Paragraph::new(phase_lines(&plugin.row)), left);
-    }
+        Layout::horizontal([Constraint::Length(48), Constraint::Fill(1)]).areas(inner);
+    frame.render_widget(Paragraph::new(phase_lines(&phases)), left);
     let across = usize::from(right.width / 24).max(1);
     let mut text = Vec::new();
     let last = last.to_string();
     if !last.is_empty() {
         text.push(Text::from(format!(" last exit: {last}")));
     }
-    if let Line::Worker(worker) = line {
-        let reason = spin_reason(worker.row.spin_reason);
-        text.push(Text::from(format!(" poll {}: {reason}", ns(worker.row.spin_ns))));
-    }
+    text.push(Text::from(format!(" poll {}: {}", ns(spin_ns), spin_reason(reason))));
     text.extend(pairs.chunks(across).map(pair_line));
     frame.render_widget(Paragraph::new(text), right);
 }
@@ -169,34 +164,43 @@ fn pair_line(pairs: &[(&'static str, String)]) -> Text<'static> {
     Text::from(spans.collect::<Vec<_>>())
 }
 
-fn phase_lines(row: &PluginRow) -> Vec<Text<'static>> {
+fn phase_lines(phases: &[PhaseRow]) -> Vec<Text<'static>> {
     let head = format!(" {:<20} {:>10} {:>7} {:>7}", "phase", "calls", "p50", "p99");
-    let phases = PHASES.iter().zip(&row.phases).map(|(name, phase)| {
+    let phases = PHASES.iter().zip(phases).map(|(name, phase)| {
         let (p50, p99) = (ns(phase.p50_ns), ns(phase.p99_ns));
         Text::from(format!(" {name:<20} {:>10} {p50:>7} {p99:>7}", phase.calls))
     });
     std::iter::once(Text::from(head).dim()).chain(phases).collect()
 }
 
+/// Where there is no room for all, the last go first.
 fn of_plugin(view: &View, plugin: &Plugin) -> Vec<(&'static str, String)> {
     let row = &plugin.row;
     vec![
-        ("workers", format!("{}/{}", row.workers_ready, row.workers_wanted)),
-        ("generation", row.generation.to_string()),
-        ("build", row.build.to_string()),
-        ("sandbox", row.sandbox.to_string()),
-        ("calls", row.calls.to_string()),
-        ("deadlines", row.deadlines.to_string()),
-        ("crashes", row.crashes.to_string()),
-        ("restarts", row.restarts.to_string()),
-        ("violations", row.violations.to_string()),
-        ("refused", row.refused.to_string()),
-        ("passed open", row.passed_open.to_string()),
-        ("late", row.late.to_string()),
         ("in flight", row.in_flight.to_string()),
         ("queued", row.queue_depth.to_string()),
         ("sessions", row.sessions.to_string()),
         ("oldest", since(view, plugin.oldest_session())),
+        ("crashes", row.crashes.to_string()),
+        ("restarts", row.restarts.to_string()),
+        ("deadlines", row.deadlines.to_string()),
+        ("ring down", part(plugin.sum(|row| row.ring_down), plugin.sum(|row| row.ring_slots))),
+        ("ring up", part(plugin.sum(|row| row.ring_up), plugin.sum(|row| row.ring_slots))),
+        ("arena down", bytes(plugin.sum(|row| row.arena_down))),
+        ("arena up", bytes(plugin.sum(|row| row.arena_up))),
+        ("arena", bytes(plugin.sum(|row| row.arena_bytes))),
+        ("calls", row.calls.to_string()),
+        ("wakes/s", rate(plugin.wakes_per_s())),
+        ("rss", bytes(plugin.rss_bytes())),
+        ("cpu %", rate(plugin.cpu_percent())),
+        ("workers", format!("{}/{}", row.workers_ready, row.workers_wanted)),
+        ("generation", row.generation.to_string()),
+        ("build", row.build.to_string()),
+        ("sandbox", row.sandbox.to_string()),
+        ("violations", row.violations.to_string()),
+        ("refused", row.refused.to_string()),
+        ("passed open", row.passed_open.to_string()),
+        ("late", row.late.to_string()),
         ("frames down", row.frames_down.to_string()),
         ("frames up", row.frames_up.to_string()),
     ]
@@ -208,25 +212,31 @@ fn of_worker(view: &View, worker: &Worker) -> Vec<(&'static str, String)> {
         ("state", state(row.state).to_owned()),
         ("pid", row.pid.to_string()),
         ("up", since(view, row.started)),
-        ("calls", row.calls.to_string()),
-        ("deadlines", row.deadlines.to_string()),
-        ("late", row.late.to_string()),
         ("in flight", row.in_flight.to_string()),
         ("sessions", row.sessions.to_string()),
         ("oldest", since(view, row.oldest_session)),
-        ("ring down", row.ring_down.to_string()),
-        ("ring up", row.ring_up.to_string()),
+        ("ring down", part(row.ring_down, row.ring_slots)),
+        ("ring up", part(row.ring_up, row.ring_slots)),
+        ("deadlines", row.deadlines.to_string()),
         ("arena down", bytes(row.arena_down)),
         ("arena up", bytes(row.arena_up)),
-        ("wakes", row.wakes.to_string()),
-        ("handovers", row.handovers.to_string()),
-        ("rescues", row.rescues.to_string()),
+        ("arena", bytes(row.arena_bytes)),
         ("rss", bytes(row.rss_bytes)),
         ("cpu %", rate(worker.cpu_percent())),
         ("cpu time", age(row.cpu_ns / 1_000_000)),
+        ("wakes", row.wakes.to_string()),
+        ("handovers", row.handovers.to_string()),
+        ("rescues", row.rescues.to_string()),
+        ("calls", row.calls.to_string()),
+        ("late", row.late.to_string()),
         ("frames down", row.frames_down.to_string()),
         ("frames up", row.frames_up.to_string()),
     ]
+}
+
+/// So much of what there is.
+fn part(used: u64, all: u64) -> String {
+    format!("{used}/{all}")
 }
 
 fn since(view: &View, moment: u64) -> String {
@@ -243,9 +253,11 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
         "",
         "Rates are of the last second, percentiles of the",
         "last ten. In the table they are those of the",
-        "plugin's slowest phase. What is not measured is 0.",
+        "slowest phase. RING is frames that were sent and",
+        "whose slots are not free again, ARENA the memory",
+        "of their payloads: to the workers / from them.",
     ];
-    let size = Rect::new(0, 0, 54, 11).intersection(area);
+    let size = Rect::new(0, 0, 54, 13).intersection(area);
     let corner = ((area.width - size.width) / 2, (area.height - size.height) / 2);
     let place = Rect { x: corner.0, y: corner.1, ..size };
     let text = Paragraph::new(text.map(Text::from).to_vec());
@@ -260,7 +272,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     use super::super::super::view::tests::view;
-    use super::{Screen, draw};
+    use super::{Screen, draw, of_plugin};
 
     fn drawn(screen: &mut Screen, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -293,7 +305,21 @@ mod tests {
         let mut screen = Screen::new(view());
         "\nj".chars().for_each(|key| press(&mut screen, key));
         let text = drawn(&mut screen, 120, 40);
-        for part in ["was killed by SIGKILL", "fewer than two usable CPUs", "31.0M", "6.0s"] {
+        let worker = ["was killed by SIGKILL", "fewer than two usable CPUs", "31.0M", "6.0s"];
+        let depth = ["ring down   7/256", "arena down  64.0K", "arena       1.00M", "2.35ms"];
+        for part in worker.iter().chain(&depth) {
+            assert!(text.contains(part), "{part}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_has_all_its_details() {
+        let text = drawn(&mut Screen::new(view()), 120, 40);
+        for part in of_plugin(&view(), &view().plugins[0]) {
+            let pair = format!(" {:<11} {}", part.0, part.1);
+            assert!(text.contains(&pair), "{pair}:\n{text}");
+        }
+        for part in ["ring down   21/512", "wakes/s     800", "oldest      6.0s", "poll -: fewer"] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
     }
