@@ -42,6 +42,7 @@
 mod diagnostic;
 mod fields;
 mod files;
+mod inputs;
 mod limits;
 mod log;
 mod middleware;
@@ -63,6 +64,7 @@ mod tests;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity, Snippet};
+pub use inputs::Inputs;
 pub use log::{Log, Tracing};
 pub use middleware::{Middleware, PluginCall};
 pub use plugin::{Plugin, PluginKind};
@@ -213,6 +215,18 @@ fn read_file(file: &path::Path, report: &mut Report) -> Option<yaml::Node> {
     }
 }
 
+/// The directory of the proxy files, there or not; `None` if the runtime file, in `base`, is all there is.
+fn directory(
+    base: &path::Path,
+    config_dir: Option<&Located<String>>,
+    any_proxy_key: bool,
+) -> Option<PathBuf> {
+    match config_dir {
+        Some(named) => Some(base.join(&named.value)),
+        None => (!any_proxy_key).then(|| PathBuf::from(DEFAULT_CONFIG_DIR)),
+    }
+}
+
 /// The files below `config_dir`, without the runtime file itself.
 fn proxy_files(
     file: &path::Path,
@@ -221,13 +235,9 @@ fn proxy_files(
     declared: &Declarations,
     report: &mut Report,
 ) -> Vec<PathBuf> {
-    let dir = match &config_dir {
-        Some(named) => base.join(&named.value),
-        None => PathBuf::from(DEFAULT_CONFIG_DIR),
-    };
-    if config_dir.is_none() && declared.any_key {
+    let Some(dir) = directory(base, config_dir.as_ref(), declared.any_key) else {
         return Vec::new();
-    }
+    };
     if config_dir.is_none() && !dir.exists() {
         let message = "nothing to serve: this file has no proxy keys and no `config_dir`";
         let help = format!(
@@ -239,7 +249,7 @@ fn proxy_files(
         return Vec::new();
     }
     match files::below(&dir) {
-        Ok(mut found) => {
+        Ok(files::Below { files: mut found, .. }) => {
             let own = file.canonicalize().ok();
             found.retain(|found| found.canonicalize().ok() != own);
             found

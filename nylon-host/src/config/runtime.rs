@@ -28,6 +28,8 @@ pub struct Runtime {
     pub tracing: Tracing,
     /// Whether a response says which plugins failed on its way.
     pub failure_header: bool,
+    /// Whether a change of its files is reason enough to read the configuration anew.
+    pub watch: bool,
 }
 
 const DEFAULT_KEEPALIVE_POOL: u64 = 128;
@@ -68,6 +70,7 @@ impl Runtime {
         runtime.log = Log::read(fields, report);
         runtime.tracing = Tracing::read(fields, report);
         runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
+        runtime.watch = fields.boolean("watch", report).unwrap_or(false);
         (runtime, config_dir)
     }
 }
@@ -161,6 +164,7 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
         log: Log::default(),
         tracing: Tracing::default(),
         failure_header: true,
+        watch: false,
     }
 }
 
