@@ -1,10 +1,15 @@
 //! The command line of `nylon`.
 
+mod service;
+
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub use crate::bench::BenchArgs;
+pub use service::{
+    InstallArgs, ServiceArgs, ServiceName, ServiceVerb, StatusArgs, UninstallArgs, UnitPlace,
+};
 
 /// Exit code when the configuration or the command line is refused.
 pub const EXIT_CONFIG: u8 = 2;
@@ -12,7 +17,7 @@ pub const EXIT_CONFIG: u8 = 2;
 /// Exit code when something fails at run time.
 pub const EXIT_RUNTIME: u8 = 1;
 
-/// Exit code of `nylon top` when the host is gone.
+/// Exit code of `nylon top` when the host is gone, and of `nylon service status` when the service does not run.
 pub const EXIT_GONE: u8 = 3;
 
 /// A protocol version: major, then minor.
@@ -38,6 +43,8 @@ pub enum Command {
     Top(TopArgs),
     /// Send requests by a fixed schedule, and say how long they took.
     Bench(BenchArgs),
+    /// Run the gateway as a service of systemd: write its unit, and drive it.
+    Service(ServiceArgs),
 }
 
 /// Arguments of `nylon run`.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 mod check;
 mod notify;
+mod service;
 mod top;
 mod watch;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Bench(args) => nylon_host::bench::run(&args),
+        Command::Service(args) => service::run(&args),
     }
 }
 
