@@ -1,15 +1,19 @@
 //! The command line of `nylon`.
 
+mod operate;
+mod service;
+
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
-
-mod operate;
 
 pub use crate::bench::BenchArgs;
 pub use operate::{
     Ask, Crash, CrashListArgs, CrashShowArgs, EventsArgs, LogsArgs, Named, Operate, PluginVerb,
     Target, UpgradeArgs,
+};
+pub use service::{
+    InstallArgs, ServiceArgs, ServiceName, ServiceVerb, StatusArgs, UninstallArgs, UnitPlace,
 };
 
 /// Exit code when the configuration or the command line is refused.
@@ -18,7 +22,7 @@ pub const EXIT_CONFIG: u8 = 2;
 /// Exit code when something fails at run time.
 pub const EXIT_RUNTIME: u8 = 1;
 
-/// Exit code when there is no gateway to ask, or it is gone.
+/// Exit code when there is no gateway to ask, or it is gone, or the service does not run.
 pub const EXIT_GONE: u8 = 3;
 
 /// A protocol version: major, then minor.
@@ -52,6 +56,8 @@ pub enum Command {
     Operate(Operate),
     /// Send requests by a fixed schedule, and say how long they took.
     Bench(BenchArgs),
+    /// Run the gateway as a service of systemd: write its unit, and drive it.
+    Service(ServiceArgs),
 }
 
 /// Arguments of `nylon run`.

@@ -10,12 +10,14 @@ use nylon_host::gateway::{Control, Gateway, SetupError};
 use nylon_host::notify;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 mod check;
 mod operate;
+mod service;
 mod table;
 mod top;
+mod watch;
 
 fn main() -> ExitCode {
     if let Err(e) = nylon_host::harden() {
@@ -32,10 +34,13 @@ fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Operate(verb) => operate::run(&verb),
         Command::Bench(args) => nylon_host::bench::run(&args),
+        Command::Service(args) => service::run(&args),
     }
 }
 
 fn run(args: &RunArgs) -> ExitCode {
+    // Before it is read: what changes from here on has changed.
+    let seen = watch::Seen::of(&args.config);
     let Loaded { config, warnings } = match config::load(&args.config, mode(args.lenient)) {
         Ok(loaded) => loaded,
         Err(refused) => return refuse(&refused),
@@ -47,11 +52,17 @@ fn run(args: &RunArgs) -> ExitCode {
         Err(e) => return fail(&e),
     };
     runtime.block_on(async {
-        let (stop, hang_ups) = match Signals::new() {
-            Ok(signals) => signals.listen(),
+        let (hang_up, hang_ups) = unbounded_channel();
+        let stop = match Signals::new() {
+            Ok(signals) => signals.listen(hang_up.clone()),
             Err(e) => return fail(&e),
         };
         tokio::pin!(stop);
+        if config.runtime.watch {
+            watch::start(args.config.clone(), seen, move || {
+                let _ = hang_up.send(());
+            });
+        }
         notify::watchdog();
         notify::status("starting plugins");
         let started = tokio::select! {
@@ -86,7 +97,7 @@ fn mode(lenient: bool) -> Mode {
     if lenient { Mode::Lenient } else { Mode::Strict }
 }
 
-/// Reloads the configuration for each hang-up; one that is refused changes nothing.
+/// Reloads the configuration for each hang-up, or change of its files; one that is refused changes nothing.
 async fn reloads(control: Control, mut hang_ups: UnboundedReceiver<()>) {
     while hang_ups.recv().await.is_some() {
         // Those that came meanwhile want the same.
@@ -115,10 +126,9 @@ impl Signals {
         })
     }
 
-    /// What resolves when the gateway is to stop, and what gets a message for each hang-up.
-    fn listen(mut self) -> (impl Future<Output = ()>, UnboundedReceiver<()>) {
+    /// What resolves when the gateway is to stop; each hang-up is sent to `hang_up`.
+    fn listen(mut self, hang_up: UnboundedSender<()>) -> impl Future<Output = ()> {
         let (tx, rx) = tokio::sync::oneshot::channel();
-        let (hang_up, hang_ups) = unbounded_channel();
         tokio::spawn(async move {
             let mut tx = Some(tx);
             loop {
@@ -140,10 +150,9 @@ impl Signals {
                 }
             }
         });
-        let stop = async {
+        async {
             let _ = rx.await;
-        };
-        (stop, hang_ups)
+        }
     }
 }
 

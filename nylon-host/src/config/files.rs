@@ -21,15 +21,25 @@ pub(super) fn read(path: &Path) -> Result<Arc<Source>, Box<Diagnostic>> {
     }
 }
 
-/// Every file below `dir` in the order of their names. Names that begin with a dot are left out:
-/// they belong to editors, version control and the links of mounted config maps.
-pub(super) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    collect(dir, MAX_DEPTH, &mut files)?;
-    Ok(files)
+/// What is below a directory.
+#[derive(Debug, Default)]
+pub(super) struct Below {
+    /// Every file, in the order of their names.
+    pub(super) files: Vec<PathBuf>,
+    /// The directory itself, and every one that was looked into for them.
+    pub(super) directories: Vec<PathBuf>,
 }
 
-fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+/// Finds every file below `dir`. Names that begin with a dot are left out: they belong to editors, version control and
+/// the links of mounted config maps.
+pub(super) fn below(dir: &Path) -> io::Result<Below> {
+    let mut below = Below::default();
+    collect(dir, MAX_DEPTH, &mut below)?;
+    Ok(below)
+}
+
+fn collect(dir: &Path, depth: usize, below: &mut Below) -> io::Result<()> {
+    below.directories.push(dir.to_owned());
     let mut entries = std::fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
@@ -38,9 +48,9 @@ fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()>
             continue;
         }
         if !path.is_dir() {
-            files.push(path);
+            below.files.push(path);
         } else if depth > 1 {
-            collect(&path, depth - 1, files)?;
+            collect(&path, depth - 1, below)?;
         }
     }
     Ok(())

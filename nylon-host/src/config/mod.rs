@@ -43,6 +43,7 @@ mod admin;
 mod diagnostic;
 mod fields;
 mod files;
+mod inputs;
 mod limits;
 mod log;
 mod middleware;
@@ -65,6 +66,7 @@ mod yaml;
 
 pub use admin::{Admin, AdminSocket, AdminTcp};
 pub use diagnostic::{Diagnostic, Severity, Snippet};
+pub use inputs::Inputs;
 pub use log::{Log, Tracing};
 pub use middleware::{Middleware, PluginCall};
 pub use plugin::{Plugin, PluginKind};
@@ -226,6 +228,18 @@ fn read_file(file: &path::Path, report: &mut Report) -> Option<yaml::Node> {
     }
 }
 
+/// The directory of the proxy files, there or not; `None` if the runtime file, in `base`, is all there is.
+fn directory(
+    base: &path::Path,
+    config_dir: Option<&Located<String>>,
+    any_proxy_key: bool,
+) -> Option<PathBuf> {
+    match config_dir {
+        Some(named) => Some(base.join(&named.value)),
+        None => (!any_proxy_key).then(|| PathBuf::from(DEFAULT_CONFIG_DIR)),
+    }
+}
+
 /// The files below `config_dir`, without the runtime file itself.
 fn proxy_files(
     file: &path::Path,
@@ -234,13 +248,9 @@ fn proxy_files(
     declared: &Declarations,
     report: &mut Report,
 ) -> Vec<PathBuf> {
-    let dir = match &config_dir {
-        Some(named) => base.join(&named.value),
-        None => PathBuf::from(DEFAULT_CONFIG_DIR),
-    };
-    if config_dir.is_none() && declared.any_key {
+    let Some(dir) = directory(base, config_dir.as_ref(), declared.any_key) else {
         return Vec::new();
-    }
+    };
     if config_dir.is_none() && !dir.exists() {
         let message = "nothing to serve: this file has no proxy keys and no `config_dir`";
         let help = format!(
@@ -252,7 +262,7 @@ fn proxy_files(
         return Vec::new();
     }
     match files::below(&dir) {
-        Ok(mut found) => {
+        Ok(files::Below { files: mut found, .. }) => {
             let own = file.canonicalize().ok();
             found.retain(|found| found.canonicalize().ok() != own);
             found

@@ -26,8 +26,7 @@ pub(super) struct Declarations {
 impl Declarations {
     /// Adds the proxy keys of one file; paths in it are relative to `base`.
     pub(super) fn read(&mut self, fields: &mut Fields<'_>, base: &Path, report: &mut Report) {
-        let keys = ["header_selector", "plugins", "services", "middleware_groups", "routes", "tls"];
-        self.any_key |= keys.iter().any(|key| fields.get(key).is_some());
+        self.any_key |= any_key(fields);
         if let Some(name) = fields.text("header_selector", report) {
             self.header_selector = header_name(&name, report).or(self.header_selector.take());
         }
@@ -45,6 +44,13 @@ impl Declarations {
             tls(node, report);
         }
     }
+}
+
+/// Whether there is a proxy key in this file, well-formed or not.
+pub(super) fn any_key(fields: &mut Fields<'_>) -> bool {
+    let keys = ["header_selector", "plugins", "services", "middleware_groups", "routes", "tls"];
+    // Each is asked for: what was not is unknown.
+    keys.map(|key| fields.get(key).is_some()).contains(&true)
 }
 
 fn group(node: &Node, report: &mut Report) -> Option<Vec<Item>> {

@@ -31,6 +31,8 @@ pub struct Runtime {
     pub failure_header: bool,
     /// Where an operator reaches it.
     pub admin: Admin,
+    /// Whether a change of its files is reason enough to read the configuration anew.
+    pub watch: bool,
 }
 
 const DEFAULT_KEEPALIVE_POOL: u64 = 128;
@@ -72,6 +74,7 @@ impl Runtime {
         runtime.tracing = Tracing::read(fields, report);
         runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
         runtime.admin = Admin::read(fields, base, report);
+        runtime.watch = fields.boolean("watch", report).unwrap_or(false);
         (runtime, config_dir)
     }
 }
@@ -166,6 +169,7 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
         tracing: Tracing::default(),
         failure_header: true,
         admin: Admin::default(),
+        watch: false,
     }
 }
 
