@@ -18,20 +18,23 @@ use crate::log::{self, LogRecord, Recent};
 
 /// Something that is kept for a while and can be followed.
 trait Feed: Send + Sync + 'static {
-    type Item: Deref<Target: Serialize> + Send + Sync;
+    type Item: Serialize + Send + Sync;
+    /// How it is handed out.
+    type Held: Deref<Target = Self::Item> + Send + Sync;
 
     /// What came after number `after`.
-    fn since(&self, after: u64) -> Vec<Self::Item>;
+    fn since(&self, after: u64) -> Vec<Self::Held>;
 
     /// Likewise, and waits until there is something.
-    fn next(&self, after: u64) -> impl Future<Output = Vec<Self::Item>> + Send;
+    fn next(&self, after: u64) -> impl Future<Output = Vec<Self::Held>> + Send;
 
     /// The number of one of them.
     fn number(item: &Self::Item) -> u64;
 }
 
 impl Feed for Journal {
-    type Item = Arc<Event>;
+    type Item = Event;
+    type Held = Arc<Event>;
 
     fn since(&self, after: u64) -> Vec<Arc<Event>> {
         Journal::since(self, after).0
@@ -41,13 +44,14 @@ impl Feed for Journal {
         Journal::next(self, after).await.0
     }
 
-    fn number(item: &Arc<Event>) -> u64 {
+    fn number(item: &Event) -> u64 {
         item.seq
     }
 }
 
 impl Feed for Recent {
-    type Item = Box<LogRecord>;
+    type Item = LogRecord;
+    type Held = Box<LogRecord>;
 
     fn since(&self, after: u64) -> Vec<Box<LogRecord>> {
         Recent::since(self, after).0.into_iter().map(Box::new).collect()
@@ -57,7 +61,7 @@ impl Feed for Recent {
         Recent::next(self, after).await.0.into_iter().map(Box::new).collect()
     }
 
-    fn number(item: &Box<LogRecord>) -> u64 {
+    fn number(item: &LogRecord) -> u64 {
         item.seq
     }
 }
@@ -68,8 +72,7 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 impl Admin {
     pub(super) fn events(&self, query: &Query<'_>) -> Result<Response<Body>, Refused> {
         let plugin = self.only(query)?;
-        let wanted =
-            move |event: &Arc<Event>| plugin.as_ref().is_none_or(|name| *name == event.plugin);
+        let wanted = move |event: &Event| plugin.as_ref().is_none_or(|name| *name == event.plugin);
         lines(self.control.host().events().clone(), query, wanted)
     }
 
@@ -82,7 +85,7 @@ impl Admin {
             })?,
         };
         let feed = if query.flag("requests")? { log::requests() } else { log::recent() };
-        let wanted = move |line: &Box<LogRecord>| {
+        let wanted = move |line: &LogRecord| {
             plugin.as_ref().is_none_or(|name| line.plugin.as_ref() == Some(name))
                 && rank(&line.level).is_none_or(|rank| rank <= level)
         };

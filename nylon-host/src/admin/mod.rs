@@ -14,6 +14,7 @@ mod peer;
 mod programs;
 mod query;
 mod server;
+pub mod top;
 pub mod view;
 
 pub use endpoint::{ENDPOINTS, Endpoint, Kind};

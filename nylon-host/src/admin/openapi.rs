@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{ENDPOINTS, Endpoint, Kind};
+use super::top::Top;
 use super::view::Refusal;
 
 /// The description, as it is served and kept in docs/openapi.json.
@@ -17,6 +18,8 @@ pub fn document() -> Value {
         let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         path[endpoint.method.to_ascii_lowercase()] = operation;
     }
+    // Of a verb that asks nobody.
+    schemas.subschema_for::<Top>();
     json!({
         "openapi": "3.1.0",
         "info": {
