@@ -7,6 +7,7 @@
 pub use crate::lane::{
     Direction, FrameDump, LaneCounters, LaneDump, RingDump, RunDump, SessionDump, WorkerSays,
 };
+pub use crate::log::LogRecord;
 pub use crate::supervisor::{
     Cause, CrashReport, Event, EventKind, ExitReport, Journal, LogLine, WorkerDump,
 };

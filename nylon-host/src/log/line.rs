@@ -9,16 +9,20 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::recent::Ring;
 use super::sink::Sink;
-use super::{ATTRIBUTES, Format, PLUGIN};
+use super::{ACCESS, ATTRIBUTES, Format, PLUGIN, TRACE};
 
-/// Targets with a line for every request, or as many as a plugin likes.
-const MANY: [&str; 3] = [PLUGIN, super::ACCESS, super::TRACE];
+/// Targets with a line for every request.
+const BY_REQUEST: [&str; 2] = [ACCESS, TRACE];
 
-/// Writes every event into a sink.
+/// Writes every event into a sink, and keeps it for those who ask for the last lines.
 pub(super) struct Lines {
     pub(super) format: Format,
     pub(super) sink: &'static Sink,
+    /// For lines by request, and for all others.
+    pub(super) requests: &'static Ring,
+    pub(super) recent: &'static Ring,
 }
 
 thread_local! {
@@ -29,8 +33,18 @@ thread_local! {
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let put = |parts: &mut Parts| {
-            parts.write(self.format, event, SystemTime::now());
-            self.sink.put(parts.line.as_bytes(), MANY.contains(&event.metadata().target()));
+            let (now, target) = (SystemTime::now(), event.metadata().target());
+            let by_request = BY_REQUEST.contains(&target);
+            parts.write(self.format, event, now);
+            // A plugin may have as many as it likes.
+            self.sink.put(parts.line.as_bytes(), by_request || target == PLUGIN);
+            let ring = if by_request { self.requests } else { self.recent };
+            if ring.is_wanted() {
+                if self.format != Format::Json {
+                    parts.write(Format::Json, event, now);
+                }
+                ring.keep(parts.line.trim_end());
+            }
         };
         PARTS.with(|parts| match parts.try_borrow_mut() {
             Ok(mut parts) => put(&mut parts),
@@ -103,12 +117,20 @@ impl Visitor<'_> {
             return escape(self.message, value, quoted);
         }
         self.key(field);
-        let begin = self.fields.len();
-        escape(self.fields, value, true);
-        if self.format == Format::Text && is_plain(&self.fields[begin + 1..self.fields.len() - 1]) {
-            self.fields.pop();
-            self.fields.remove(begin);
+        match self.format {
+            Format::Json => escape(self.fields, value, true),
+            Format::Text => put_text(self.fields, value),
         }
+    }
+}
+
+/// Adds a text as the value of a field, in quotes if it needs them.
+pub(super) fn put_text(into: &mut String, value: fmt::Arguments<'_>) {
+    let begin = into.len();
+    escape(into, value, true);
+    if is_plain(&into[begin + 1..into.len() - 1]) {
+        into.pop();
+        into.remove(begin);
     }
 }
 
@@ -167,9 +189,9 @@ fn escape(into: &mut String, value: fmt::Arguments<'_>, quoted: bool) {
 }
 
 /// Makes control characters visible, as JSON does, and quotes too if the text stands in quotes.
-struct Escape<'a> {
-    into: &'a mut String,
-    quoted: bool,
+pub(super) struct Escape<'a> {
+    pub(super) into: &'a mut String,
+    pub(super) quoted: bool,
 }
 
 impl fmt::Write for Escape<'_> {
@@ -199,6 +221,7 @@ mod tests {
 
     use tracing_subscriber::layer::SubscriberExt as _;
 
+    use super::super::recent::Recent;
     use super::*;
 
     struct Kept(Format, Arc<Mutex<Vec<String>>>);
@@ -223,6 +246,67 @@ mod tests {
         tracing::info!(target: "nylon", plugin = %"authz", worker = 7, up = true, "ready");
         tracing::warn!(target: "nylon", how = "exit status 7", empty = "", ms = 1.25, "two\nlines \"q\"");
         tracing::error!(target: "nylon", error = ?"a=b");
+    }
+
+    /// A log of its own, and its lines of requests if somebody follows them.
+    fn log(format: Format, keeps: bool) -> Lines {
+        let sink: &'static Sink = Box::leak(Box::new(Sink::new()));
+        std::thread::spawn(move || sink.run(std::io::sink(), |_| ()));
+        let ring = |keeps| -> &'static Ring { Box::leak(Box::new(Ring::new(keeps))) };
+        Lines { format, sink, requests: ring(false), recent: ring(keeps) }
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_logged_in_either_format() {
+        for format in [Format::Text, Format::Json] {
+            let lines = log(format, true);
+            let (recent, requests) = (Recent::of(lines.recent), lines.requests);
+            let subscriber = tracing_subscriber::registry().with(lines);
+            let following = tracing::subscriber::with_default(subscriber, || {
+                some();
+                tracing::info!(target: "access", status = 200, "request");
+                let following = Recent::of(requests);
+                tracing::info!(target: "access", status = 201, "request");
+                following
+            });
+            let (records, lost) = recent.since(0);
+            assert_eq!((records.len(), lost), (3, 0), "{format:?}");
+            let ready = &records[0];
+            assert_eq!(
+                (&*ready.level, &*ready.target, &*ready.message),
+                ("INFO", "nylon", "ready")
+            );
+            assert_eq!((ready.plugin.as_deref(), ready.worker), (Some("authz"), Some(7)));
+            assert_eq!(records[1].message, "two\nlines \"q\"");
+            let shown = records[2].to_string();
+            assert!(shown.ends_with("ERROR nylon: error=\"\\\"a=b\\\"\""), "{shown}");
+            let (requests, lost) = following.since(0);
+            assert_eq!((requests.len(), lost), (1, 0), "from then on");
+            assert_eq!(requests[0].fields["status"], 201);
+        }
+    }
+
+    /// What keeping lines costs those who log them: the same load on logs that do and that do not, in turn.
+    #[test]
+    #[ignore = "a measurement"]
+    fn cost_of_keeping() {
+        let load = |lines: Lines| {
+            let subscriber = tracing_subscriber::registry().with(lines);
+            let begin = std::time::Instant::now();
+            tracing::subscriber::with_default(subscriber, || {
+                for n in 0..20_000 {
+                    tracing::info!(target: "plugin", plugin = "authz", worker = 4711, generation = 1, stream = "stdout", "line {n}");
+                }
+            });
+            begin.elapsed().as_secs_f64() / 20_000.0 * 1e9
+        };
+        for format in [Format::Text, Format::Json] {
+            let mut pairs: Vec<_> =
+                (0..21).map(|_| (load(log(format, false)), load(log(format, true)))).collect();
+            pairs.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+            let (without, with) = pairs[10];
+            println!("{format:?}: {without:.0} ns, kept {with:.0} ns: x{:.2}", with / without);
+        }
     }
 
     #[test]

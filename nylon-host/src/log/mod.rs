@@ -1,10 +1,11 @@
 //! The log: lines of the gateway and its plugins on standard error, as text or JSON.
 //!
-//! In: `tracing` events of every room.  Out: lines, written by a thread of their own.
+//! In: `tracing` events of every room.  Out: lines, written by a thread of their own; the last of them as objects.
 //! Never: a wait of who logs; a line that finds no room is dropped and counted ([`dropped`]).
 
 mod levels;
 mod line;
+mod recent;
 mod sink;
 
 use std::fmt::Display;
@@ -15,7 +16,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::Log;
 use line::Lines;
+use recent::Ring;
 use sink::{Sink, Stderr};
+
+pub use recent::{LogRecord, Recent};
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +50,19 @@ pub(crate) const ATTRIBUTES: &str = "attributes";
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 static SINK: Sink = Sink::new();
+static RECENT: Ring = Ring::new(true);
+static REQUESTS: Ring = Ring::new(false);
+
+/// The last lines of the gateway and its plugins, as far as the log's levels let them pass. None before [`start`]: a program
+/// that embeds the host has a `tracing` subscriber of its own.
+pub fn recent() -> Recent {
+    Recent::of(&RECENT)
+}
+
+/// Likewise lines of requests, the targets `access` and `trace`; from now on, and as long as somebody follows them.
+pub fn requests() -> Recent {
+    Recent::of(&REQUESTS)
+}
 
 /// Lines lost since the start of the process: whoever reads standard error is too slow, or its disk is full.
 pub fn dropped() -> u64 {
@@ -92,7 +109,7 @@ pub fn start(settings: &Log) -> Logging {
         levels::info()
     });
     let format = format(settings.format);
-    let lines = Lines { format, sink: &SINK };
+    let lines = Lines { format, sink: &SINK, requests: &REQUESTS, recent: &RECENT };
     tracing_subscriber::registry().with(wanted).with(lines).init();
     let lost =
         |dropped| tracing::warn!(target: "nylon", dropped, "the log was too slow: lines dropped");
