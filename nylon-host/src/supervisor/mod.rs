@@ -72,7 +72,7 @@ pub(crate) use usage::Sample;
 pub struct PluginSpec {
     /// Its name, unique in a host.
     pub name: String,
-    /// The executable.
+    /// The executable. A build of the plugin opens it once: all its workers run what was there then.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
@@ -213,7 +213,7 @@ impl Binding {
     fn built(&self) -> Built {
         let Self { spec, registry, bounds, number, .. } = self;
         let (spec, registry, bounds) = (spec.clone(), registry.clone(), bounds.clone());
-        Built { spec, registry, bounds, binding: *number }
+        Built::new(spec, registry, bounds, *number)
     }
 }
 
