@@ -226,7 +226,9 @@ impl Host {
     }
 
     /// Starts the workers of `plugin` anew: beside those that serve, which are drained once the new ones are ready. One
-    /// that failed, or is drained, is started as if nothing had happened.
+    /// that failed, or is drained, is started as if nothing had happened. They run the very program that serves, whatever
+    /// is at its path by now: [`Self::upgrade`] takes that. Only where no worker of it has ever been ready is it looked for
+    /// again, and a script is what its interpreter finds.
     ///
     /// # Errors
     /// [`ControlError`]; what served goes on.
@@ -234,7 +236,7 @@ impl Host {
         self.ask(plugin, Order::Restart).await
     }
 
-    /// Brings another `program` into service, or the same file as it is now: its workers are started and shake hands,
+    /// Brings another `program` into service, or the file at the same path as it is now: its workers are started and shake hands,
     /// then they take over in one step, and the old ones are drained. Returns the number of the build.
     ///
     /// # Errors
@@ -247,7 +249,8 @@ impl Host {
         self.ask(plugin, |answer| Order::Upgrade(program, answer)).await
     }
 
-    /// Takes the last upgrade back.
+    /// Takes the last upgrade back: what served before it serves again, byte for byte, whatever became of its file. Rolled
+    /// back twice, all is as before.
     ///
     /// # Errors
     /// [`ControlError`]; what served goes on.

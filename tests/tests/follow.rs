@@ -7,7 +7,7 @@ use nylon_host::gateway::Gateway;
 use nylon_host::inspect::LogRecord;
 use nylon_host::log::{self, Logging};
 use nylon_host::{Host, PluginSpec, config};
-use nylon_tests::{Client, Site, Upstream, eventually, ports, program, step, watchdog};
+use nylon_tests::{Client, Site, Upstream, eventually, ports, step, watchdog};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -1,17 +1,19 @@
 //! What the supervisor does to a plugin that fails, hangs or is replaced, seen from its requests.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nylon_host::{
     Body, Breaker, Chain, Client, ControlError, Host, Item, Payload, PluginSpec, PluginState,
-    PluginStatus, Supervision, WorkerState,
+    PluginStatus, SandboxLevel, Supervision, WorkerState,
 };
 use nylon_tests::load::{self, Plan};
-use nylon_tests::{Gateway, Site, Upstream, eventually, proc, program, step, watchdog};
+use nylon_tests::{Gateway, Site, Temp, Upstream, eventually, proc, program, step, watchdog};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -217,6 +219,81 @@ async fn upgrades_rollbacks_and_restarts_fail_no_request() {
     }
     assert!(all.len() >= 4, "more than one build answered: {all:?}");
     assert_eq!(status(&host).crashes, 0);
+    host.stop(Duration::from_secs(5)).await;
+}
+
+/// Answers, and what the process that answered runs, as bytes.
+async fn running(chain: &Arc<Chain>) -> Vec<u8> {
+    let (status, pid) = call(chain).await;
+    assert_eq!(status, 200);
+    std::fs::read(format!("/proc/{pid}/exe")).expect("its program")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_runs_its_program_whatever_becomes_of_the_file() {
+    let _dog = watchdog(120);
+    let dir = Temp::new();
+    let (file, new) = (dir.path().join("program"), dir.path().join("new"));
+    // Two programs that do the same, and are not the same.
+    let one = std::fs::read(program::plugin("probe")).expect("a program");
+    let two = [&one[..], b"two"].concat();
+    let install = |program: &[u8]| {
+        std::fs::write(&new, program).expect("written");
+        std::fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("ours");
+        std::fs::rename(&new, &file).expect("one folder");
+    };
+    for level in [SandboxLevel::Standard, SandboxLevel::Strict] {
+        install(&one);
+        let mut spec = PluginSpec { program: file.clone(), ..spec("p") };
+        spec.sandbox.level = level;
+        let host = Host::start(vec![spec]).await.expect("it starts");
+        let nonce = chain(&host, "nonce", Duration::from_secs(5));
+        let killed = async || {
+            let old = status(&host).pid;
+            proc::kill(old, Signal::SIGKILL);
+            until(&host, "another worker", |s| serving(s).iter().any(|pid| *pid != old)).await;
+        };
+        install(&two);
+        killed().await;
+        assert!(running(&nonce).await == one, "after a crash, {level:?}");
+        host.restart("p").await.expect("it starts");
+        assert!(running(&nonce).await == one, "after a restart");
+        host.upgrade("p", None).await.expect("it starts");
+        assert!(running(&nonce).await == two, "after an upgrade");
+        std::fs::remove_file(&file).expect("it is there");
+        killed().await;
+        assert!(running(&nonce).await == two, "after a crash without a file");
+        host.rollback("p").await.expect("it starts");
+        assert!(running(&nonce).await == one, "after a rollback");
+        killed().await;
+        assert!(running(&nonce).await == one, "after a crash of what was rolled back to");
+        host.rollback("p").await.expect("it starts");
+        assert!(running(&nonce).await == two, "after a rollback of the rollback");
+        let refused = host.upgrade("p", None).await;
+        assert!(matches!(refused, Err(ControlError::NotStarted(_))), "{refused:?}");
+        assert!(running(&nonce).await == two, "after an upgrade that was refused");
+        host.stop(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_never_ready_is_looked_for_again() {
+    let _dog = watchdog(120);
+    let dir = Temp::new();
+    let file = dir.path().join("program");
+    let install = |from: &Path| {
+        let new = dir.path().join("new");
+        std::fs::copy(from, &new).expect("a copy");
+        std::fs::rename(&new, &file).expect("one folder");
+    };
+    install(Path::new("/bin/true"));
+    let mut spec = PluginSpec { program: file.clone(), required: false, ..spec("p") };
+    spec.supervision.breaker = Breaker { intensity: 1, period: Duration::from_secs(60) };
+    let host = Host::start(vec![spec]).await.expect("nobody waits for it");
+    until(&host, "it is given up", |s| s.state == PluginState::Failed).await;
+    install(&program::plugin("probe"));
+    host.restart("p").await.expect("there is a better program");
+    assert_eq!(call(&chain(&host, "nonce", Duration::from_secs(5))).await.0, 200);
     host.stop(Duration::from_secs(5)).await;
 }
 

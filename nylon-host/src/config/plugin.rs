@@ -48,6 +48,8 @@ pub struct Plugin {
     pub supervision: Supervision,
     /// Whether the gateway needs it.
     pub required: bool,
+    /// Whether a request whose worker died is sent once more.
+    pub retry: bool,
     /// How they and the gateway wait for each other.
     pub wake: WaitPolicy,
     /// Lanes of each process, 1 ..= 8; 0 leaves it to the host.
@@ -112,6 +114,7 @@ impl Plugin {
             }
         }
         let required = fields.boolean("required", report).unwrap_or(true);
+        let retry = fields.boolean("retry", report).unwrap_or(false);
         let start_timeout = fields.duration("start_timeout", report).unwrap_or(START_TIMEOUT);
         let supervision = supervision::read(&mut fields, report);
         let policies = PhasePolicies::read(&mut fields, report);
@@ -134,6 +137,7 @@ impl Plugin {
                 start_timeout,
                 supervision,
                 required,
+                retry,
                 lanes: u32::try_from(lanes).unwrap_or(0),
                 wake: wake.map_or(WaitPolicy::default(), |wake| wake.value),
                 limits,

@@ -97,7 +97,7 @@ impl Access {
     }
 
     /// Writes the line.
-    pub(super) fn log(&self, request_id: &RequestId, failed: &[Failed]) {
+    pub(super) fn log(&self, request_id: &RequestId, failed: &[Failed], retries: u32) {
         let Self { client, method, path, started, .. } = self;
         let end = self.end();
         let mut id = uuid::Uuid::encode_buffer();
@@ -112,6 +112,7 @@ impl Access {
             phase = failure.map(|f| f.phase), reason = failure.map(|f| f.reason),
             action = failure.map(|f| f.action),
             failures = (failed.len() > 1).then_some(failed.len()),
+            retries = (retries > 0).then_some(retries),
             "request",
         );
     }

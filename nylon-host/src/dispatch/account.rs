@@ -1,6 +1,7 @@
 //! The account of one request: which plugins failed it, for the log, the response's header and the access log.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,6 +25,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 pub(crate) struct Account {
     pub(super) request_id: RequestId,
     failed: Mutex<Vec<Failed>>,
+    /// Phases that were run once more.
+    retries: AtomicU32,
     /// The request's line of the access log, written when nobody holds the account any more.
     access: Option<Access>,
 }
@@ -41,7 +44,7 @@ pub(super) struct Failed {
 
 impl Account {
     pub(super) fn new(request_id: RequestId, access: Option<Access>) -> Self {
-        Self { request_id, failed: Mutex::default(), access }
+        Self { request_id, failed: Mutex::default(), retries: AtomicU32::new(0), access }
     }
 
     /// Where the access log's line comes together, if there is to be one.
@@ -58,10 +61,33 @@ impl Account {
         passed: bool,
         lane: Option<&Lane>,
     ) {
+        let action = if passed { "pass" } else { "fail" };
+        self.log(step, phase, failure, action, lane);
+        if failure.is_of_plugin() {
+            let (plugin, entry) = (step.item.plugin.clone(), step.item.entry.clone());
+            let (phase, reason) = (phase.name(), failure.reason());
+            self.lock().push(Failed { plugin, entry, phase, reason, action });
+        }
+    }
+
+    /// Counts and logs that `step` failed in `phase` on `lane`, and is run once more.
+    pub(super) fn retried(&self, step: &PluginStep, phase: Phase, failure: &Failure, lane: &Lane) {
+        step.plugin.board.metrics.retried(phase);
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        self.log(step, phase, failure, "retry", Some(lane));
+    }
+
+    fn log(
+        &self,
+        step: &PluginStep,
+        phase: Phase,
+        failure: &Failure,
+        action: &'static str,
+        lane: Option<&Lane>,
+    ) {
         step.plugin.board.metrics.failed(phase, failure);
         let (plugin, entry) = (step.item.plugin.as_str(), step.item.entry.as_str());
         let (phase, reason) = (phase.name(), failure.reason());
-        let action = if passed { "pass" } else { "fail" };
         let mut id = uuid::Uuid::encode_buffer();
         tracing::warn!(
             plugin, entry, phase, reason, %failure, action, request_id = self.request_id.shown(&mut id),
@@ -69,10 +95,6 @@ impl Account {
             generation = lane.map(|lane| lane.peer.generation),
             "failed",
         );
-        if failure.is_of_plugin() {
-            let (plugin, entry) = (plugin.to_owned(), entry.to_owned());
-            self.lock().push(Failed { plugin, entry, phase, reason, action });
-        }
     }
 
     /// Adds what failed so far to the headers of the response, a value for each.
@@ -93,7 +115,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         if let Some(access) = &self.access {
             let failed = self.failed.get_mut().unwrap_or_else(PoisonError::into_inner);
-            access.log(&self.request_id, failed);
+            access.log(&self.request_id, failed, *self.retries.get_mut());
         }
     }
 }

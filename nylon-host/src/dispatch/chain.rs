@@ -97,6 +97,11 @@ impl PluginStep {
         }
     }
 
+    /// Whether `phase` may be run once more where its worker died.
+    pub(super) fn is_repeatable(&self, phase: Phase) -> bool {
+        self.binding.spec.retry && matches!(phase, Phase::RequestFilter | Phase::ResponseFilter)
+    }
+
     /// What `failure` in `phase`, on `lane`, does to the request: `None` lets it pass, counted and logged.
     pub(super) fn judge(
         &self,

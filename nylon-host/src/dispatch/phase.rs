@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nylon_protocol::record::Names;
@@ -75,10 +76,15 @@ impl Exchange {
             (Some(trace), _) => Some(trace.phase(step, phase)),
             (None, _) => None,
         };
-        let mut outcome = match self.begin(step, phase, extra).await {
-            Ok(Some(handler)) => handler.outcome(self, &step.names).await.map(Some),
-            Ok(None) => Ok(None),
-            Err(failure) => Err(failure),
+        let timeout = step.policy(phase).timeout;
+        let mut outcome = if step.is_repeatable(phase) {
+            let end = Instant::now() + timeout;
+            match self.attempt(step, phase, extra, timeout).await {
+                Err(failure) => self.repeat(step, phase, extra, end, failure).await,
+                done => done,
+            }
+        } else {
+            self.attempt(step, phase, extra, timeout).await
         };
         if let Some(span) = span {
             self.slots[step.slot].span = leave(span, &mut outcome, extra);
@@ -86,15 +92,56 @@ impl Exchange {
         outcome
     }
 
+    async fn attempt(
+        &mut self,
+        step: &PluginStep,
+        phase: Phase,
+        extra: Extra<'_>,
+        budget: Duration,
+    ) -> Result<Option<Outcome>, Failure> {
+        match self.begin(step, phase, extra, budget).await? {
+            Some(handler) => handler.outcome(self, &step.names).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs a phase whose worker died once more, in another worker and until the same `end`; nothing of the first run was
+    /// applied. Not what cannot be told again: a request body that is not kept, a session that others have as well.
+    async fn repeat(
+        &mut self,
+        step: &PluginStep,
+        phase: Phase,
+        extra: Extra<'_>,
+        end: Instant,
+        failure: Failure,
+    ) -> Result<Option<Outcome>, Failure> {
+        let left = end.saturating_duration_since(Instant::now());
+        let slot = &mut self.slots[step.slot];
+        let again = matches!(failure, Failure::Crashed(_))
+            && matches!(slot.seat, Seat::Empty)
+            && !self.tape.lost(0)
+            && !left.is_zero();
+        let died = slot.lane.take().filter(|_| again);
+        let Some(died) = died else { return Err(failure) };
+        slot.head = None;
+        self.account().retried(step, phase, &failure, &died);
+        match self.attempt(step, phase, extra, left).await {
+            // It did not come to a second run.
+            Err(Failure::NotReady | Failure::Busy) => Err(failure),
+            done => done,
+        }
+    }
+
     async fn begin(
         &mut self,
         step: &PluginStep,
         phase: Phase,
         extra: Extra<'_>,
+        budget: Duration,
     ) -> Result<Option<Handler>, Failure> {
         let (begun, queued) = metrics::waited(async {
             let Some(session) = self.session(step, phase).await? else { return Ok(None) };
-            Invocation::begin(session, phase, step.policy(phase).timeout).await.map(Some)
+            Invocation::begin(session, phase, budget).await.map(Some)
         })
         .await;
         let Some(mut invocation) = begun? else { return Ok(None) };

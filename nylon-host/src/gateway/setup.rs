@@ -279,6 +279,7 @@ fn spec(plugin: &Plugin, payloads: &[Vec<u8>]) -> PluginSpec {
         start_timeout: plugin.start_timeout,
         supervision: plugin.supervision,
         required: plugin.required,
+        retry: plugin.retry,
         sandbox: plugin.sandbox.clone(),
         sha256: plugin.sha256,
         limits: plugin.limits.clone(),

@@ -21,14 +21,20 @@ impl Registry {
         lanes.extend_from_slice(admit);
     }
 
-    /// The next lane in turn, `None` while no worker is ready.
+    /// The next lane in turn, `None` while no worker is ready. One whose worker is about to be withdrawn for what it did is
+    /// passed over, if there is another.
     pub(crate) fn pick(&self) -> Option<Pin> {
         // Pinned under the lock: once a lane is withdrawn, whoever picked it before is counted.
         let lanes = self.read();
         match lanes.as_slice() {
             [] => None,
             [one] => Some(Pin::new(one)),
-            many => Some(Pin::new(&many[self.next.fetch_add(1, Ordering::Relaxed) % many.len()])),
+            many => {
+                let turn = self.next.fetch_add(1, Ordering::Relaxed) % many.len();
+                let (before, rest) = many.split_at(turn);
+                let sound = rest.iter().chain(before).find(|lane| lane.peer.fault().is_none());
+                Some(Pin::new(sound.unwrap_or(&many[turn])))
+            }
         }
     }
 

@@ -41,11 +41,17 @@ pub struct LogRecord {
     pub fields: Map<String, Value>,
 }
 
+/// A line as it is in the log, a JSON object: taken apart for those who look, as nobody may.
+#[derive(Debug)]
+struct Line {
+    seq: u64,
+    json: Box<str>,
+}
+
 /// Lines of one kind.
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// Each as the JSON object it is in the log: taken apart for those who look, as nobody may.
-    lines: History<(u64, Box<str>)>,
+    lines: History<Line>,
     wanted_by: AtomicUsize,
 }
 
@@ -63,7 +69,7 @@ impl Ring {
     /// Keeps a line, a JSON object.
     pub(super) fn keep(&self, json: &str) {
         let json: Box<str> = json.into();
-        self.lines.add(json.len() + PLACE, |seq| (seq, json));
+        self.lines.add(json.len() + PLACE, |seq| Line { seq, json });
     }
 }
 
@@ -106,15 +112,15 @@ impl Drop for Recent {
     }
 }
 
-fn records((lines, lost): (Vec<Arc<(u64, Box<str>)>>, u64)) -> (Vec<LogRecord>, u64) {
-    (lines.iter().map(|line| LogRecord::of(line.0, &line.1)).collect(), lost)
+fn records((lines, lost): (Vec<Arc<Line>>, u64)) -> (Vec<LogRecord>, u64) {
+    (lines.iter().map(|line| LogRecord::of(line)).collect(), lost)
 }
 
 impl LogRecord {
     /// Takes a line of the log apart.
-    fn of(seq: u64, json: &str) -> Self {
+    fn of(Line { seq, json }: &Line) -> Self {
         // What a plugin says may be nested deeper than is read here: then its line stands as it is.
-        let unread = || Map::from_iter([("message".to_owned(), Value::from(json))]);
+        let unread = || Map::from_iter([("message".to_owned(), Value::from(&**json))]);
         let mut fields = serde_json::from_str(json).unwrap_or_else(|_| unread());
         let mut take = |name: &str| fields.shift_remove(name);
         let text = |value| match value {
@@ -123,7 +129,7 @@ impl LogRecord {
         };
         let number = |value: Option<Value>| u32::try_from(value?.as_u64()?).ok();
         Self {
-            seq,
+            seq: *seq,
             time: text(take("time")).unwrap_or_default(),
             level: text(take("level")).unwrap_or_default(),
             target: text(take("target")).unwrap_or_default(),

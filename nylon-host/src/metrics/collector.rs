@@ -199,6 +199,15 @@ fn calls(scrape: &mut Scrape<'_>, found: &[Found<'_>]) -> fmt::Result {
         None,
         passes.collect(),
     )?;
+    let retries = found.iter().flat_map(|f| {
+        let retries = f.plugin.board.metrics.retries();
+        retries.map(|(phase, n)| (labels([("plugin", f.name), ("phase", phase.name())]), n))
+    });
+    scrape.counter(
+        ("nylon_plugin_retries", "Calls sent once more, to another worker."),
+        None,
+        retries.collect(),
+    )?;
     let late = found.iter().map(|f| f.one(f.totals.lanes.late)).collect();
     scrape.counter(
         ("nylon_plugin_late_replies", "Answers that came too late or twice."),

@@ -69,6 +69,7 @@ pub(crate) struct PluginMetrics {
     pub(crate) calls: PluginTimes,
     failures: [ByReason; Phase::ALL.len()],
     passed_open: [AtomicU64; Phase::ALL.len()],
+    retried: [AtomicU64; Phase::ALL.len()],
     ends: [AtomicU64; End::ALL.len()],
     /// Lines of its workers that were not logged.
     pub(crate) log_lines_dropped: AtomicU64,
@@ -104,6 +105,11 @@ impl PluginMetrics {
         self.passed_open[phase.index()].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A call of `phase` is sent once more.
+    pub(crate) fn retried(&self, phase: Phase) {
+        self.retried[phase.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A worker came to its end, unasked.
     pub(crate) fn ended(&self, end: End) {
         self.ends[end as usize].fetch_add(1, Ordering::Relaxed);
@@ -135,8 +141,12 @@ impl PluginMetrics {
 
     /// Failures let pass so far, by phase; only those there were.
     pub(crate) fn passes(&self) -> impl Iterator<Item = (Phase, u64)> {
-        let counts = self.passed_open.iter().map(|n| n.load(Ordering::Relaxed));
-        Phase::ALL.into_iter().zip(counts).filter(|(_, n)| *n > 0)
+        by_phase(&self.passed_open)
+    }
+
+    /// Calls sent once more so far, by phase; likewise.
+    pub(crate) fn retries(&self) -> impl Iterator<Item = (Phase, u64)> {
+        by_phase(&self.retried)
     }
 
     /// Ends so far.
@@ -183,6 +193,12 @@ impl Workers {
         }
         lanes
     }
+}
+
+/// Counts by phase; only those there were.
+fn by_phase(counts: &[AtomicU64; Phase::ALL.len()]) -> impl Iterator<Item = (Phase, u64)> {
+    let counts = counts.iter().map(|n| n.load(Ordering::Relaxed));
+    Phase::ALL.into_iter().zip(counts).filter(|(_, n)| *n > 0)
 }
 
 /// See [`PluginMetrics::totals`].

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::machine::{Action, Build, Command, Event, Generation, Machine, Sight, Why};
 use super::policy::Supervision;
+use super::program::Held;
 use super::spawn::Spawner;
 use super::status::WorkerStatus;
 use super::worker::{Job, Live, Report, WorkerOrder};
@@ -30,7 +31,7 @@ pub(crate) enum Order {
     Abandon,
     /// No chain is bound so any more.
     Released(u64),
-    /// Start the workers anew: the build that serves, with its program as it is now.
+    /// Start the workers anew: the build that serves, with its program as it was.
     Restart(Answer),
     /// Take another program, or the same file anew; what serves now can be had back.
     Upgrade(Option<std::path::PathBuf>, Answer),
@@ -56,6 +57,9 @@ pub(crate) struct Built {
     pub(super) registry: Arc<Registry>,
     pub(super) bounds: Arc<Bounds>,
     pub(super) binding: u64,
+    program: Arc<Held>,
+    /// A worker of it has been ready.
+    proved: bool,
 }
 
 /// A worker that is there.
@@ -201,7 +205,7 @@ impl Keeper {
                 };
                 let mut spec = PluginSpec::clone(&built.spec);
                 spec.program = program.unwrap_or(spec.program);
-                let built = Built { spec: Arc::new(spec), ..built.again() };
+                let built = Built { spec: Arc::new(spec), ..built.anew() };
                 self.replace(built, What::Upgrade, answer);
             }
             Order::Rollback(answer) => match self.previous.and_then(|b| self.builds.get(&b)) {
@@ -270,13 +274,13 @@ impl Keeper {
     }
 
     fn reported(&mut self, generation: Generation, report: Report) {
-        let name = &*self.plugin.name;
         match report {
             Report::Ready(live) => {
                 let pid = live.pid;
                 if let Some(kept) = self.kept.get_mut(&generation) {
                     kept.live = Some(live);
                 }
+                self.proved(generation);
                 self.tell(Event::Ready(generation));
                 // In service before anybody is told: who waits for "ready" sends at once.
                 self.plugin.board.ready(pid);
@@ -287,6 +291,7 @@ impl Keeper {
                 let permanent = error.is_permanent();
                 self.note_worker(EventKind::NotStarted, generation, &error.to_string());
                 let build = self.kept.remove(&generation).map(|kept| kept.build);
+                self.look_again(build);
                 self.plugin.board.metrics.ended(End::Start);
                 self.plugin.board.not_started(&error.to_string());
                 match &mut self.pending {
@@ -294,7 +299,8 @@ impl Keeper {
                         pending.error.get_or_insert(error);
                     }
                     _ => {
-                        tracing::error!(target: LOG, plugin = name, generation, %error, "cannot start")
+                        let name = &*self.plugin.name;
+                        tracing::error!(target: LOG, plugin = name, generation, %error, "cannot start");
                     }
                 }
                 self.tell(Event::NotStarted { generation, permanent });
@@ -329,7 +335,9 @@ impl Keeper {
                 Action::Replaced(build, well) => self.replaced(build, well),
                 Action::Failed(why) => {
                     let why = match why {
-                        Why::Breaker => "too many failures: it stays down until `nylon restart`",
+                        Why::Breaker => {
+                            "too many failures: it stays down until `nylon restart`, or `nylon upgrade` with a better program"
+                        }
                         Why::Permanent => "it cannot start: nothing is tried until `nylon restart`",
                     };
                     tracing::error!(target: LOG, plugin = %self.plugin.name, why, "failed");
@@ -346,6 +354,7 @@ impl Keeper {
         let job = Job {
             plugin: self.plugin.clone(),
             spec: built.spec.clone(),
+            program: built.program.clone(),
             registry: built.registry.clone(),
             bounds: built.bounds.clone(),
             shown: self.plugin.board.worker(),
@@ -358,6 +367,27 @@ impl Keeper {
         self.plugin.board.starting(generation);
         self.kept.insert(generation, Kept { orders, build, live: None, asked: None });
         tokio::spawn(job.run());
+    }
+
+    /// From its first ready worker on, a build runs one program and no other.
+    fn proved(&mut self, generation: Generation) {
+        let Some(kept) = self.kept.get(&generation) else { return };
+        let Some(built) = self.builds.get_mut(&kept.build) else { return };
+        if !std::mem::replace(&mut built.proved, true) {
+            let program = built.program.clone();
+            tokio::task::spawn_blocking(move || program.learn());
+        }
+    }
+
+    /// A build of which no worker has ever been ready may find a better program at the next try.
+    fn look_again(&mut self, build: Option<Build>) {
+        let Some(build) = build.filter(|build| self.kept.values().all(|k| k.build != *build))
+        else {
+            return;
+        };
+        if let Some(built) = self.builds.get_mut(&build).filter(|built| !built.proved) {
+            built.program = Arc::default();
+        }
     }
 
     fn tell_worker(&self, generation: Generation, order: WorkerOrder) {
@@ -511,11 +541,25 @@ impl Keeper {
 }
 
 impl Built {
-    /// The same, for another build of it.
+    /// With what is at the path of its program when its first worker is started.
+    pub(super) fn new(
+        spec: Arc<PluginSpec>,
+        registry: Arc<Registry>,
+        bounds: Arc<Bounds>,
+        binding: u64,
+    ) -> Self {
+        Self { spec, registry, bounds, binding, program: Arc::default(), proved: false }
+    }
+
+    /// The same but for the program, which is looked for anew.
+    fn anew(&self) -> Self {
+        let Self { spec, registry, bounds, binding, .. } = self;
+        Self::new(spec.clone(), registry.clone(), bounds.clone(), *binding)
+    }
+
+    /// The very same, for another build of it.
     fn again(&self) -> Self {
-        let Self { spec, registry, bounds, binding } = self;
-        let (spec, registry, bounds) = (spec.clone(), registry.clone(), bounds.clone());
-        Self { spec, registry, bounds, binding: *binding }
+        Self { program: self.program.clone(), proved: self.proved, ..self.anew() }
     }
 }
 

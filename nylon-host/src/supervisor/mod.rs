@@ -72,7 +72,7 @@ pub(crate) use usage::Sample;
 pub struct PluginSpec {
     /// Its name, unique in a host.
     pub name: String,
-    /// The executable.
+    /// The executable. A build of the plugin opens it once: all its workers run what was there then.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
@@ -106,6 +106,10 @@ pub struct PluginSpec {
     /// Whether the host waits for it when it starts, and is not ready without it. One that is not required is started
     /// beside the others, and tried again if it fails.
     pub required: bool,
+    /// Whether its RequestFilter and ResponseFilter do no harm when they are run twice for one request: then a request
+    /// whose worker died in one of them is sent once more, to another worker, as long as nothing of a response has been
+    /// taken from the plugin.
+    pub retry: bool,
 }
 
 impl PluginSpec {
@@ -129,6 +133,7 @@ impl PluginSpec {
             crash_reports: None,
             supervision: Supervision::DEFAULT,
             required: true,
+            retry: false,
         }
     }
 
@@ -213,7 +218,7 @@ impl Binding {
     fn built(&self) -> Built {
         let Self { spec, registry, bounds, number, .. } = self;
         let (spec, registry, bounds) = (spec.clone(), registry.clone(), bounds.clone());
-        Built { spec, registry, bounds, binding: *number }
+        Built::new(spec, registry, bounds, *number)
     }
 }
 

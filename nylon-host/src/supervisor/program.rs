@@ -26,13 +26,17 @@ pub(crate) struct Program {
     sha256: OnceLock<Sha256>,
 }
 
+/// The program of a build: opened for its first worker, and the very same for all that follow.
+#[derive(Debug, Default)]
+pub(crate) struct Held(OnceLock<Program>);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Executed by its descriptor.
     Elf,
     /// A private copy that nobody can change, of a program that others than the host's user and root may write to.
     Copy,
-    /// A script: the interpreter opens it again, so it runs by its path.
+    /// A script: the interpreter opens it again, so it runs by its path, and is what is there by then.
     Script,
 }
 
@@ -101,6 +105,14 @@ impl Program {
         if let Some(known) = self.sha256.get() {
             return Ok(*known);
         }
+        let hash = self.hash()?;
+        if !self.is_untouched()? {
+            return Err(changed());
+        }
+        Ok(*self.sha256.get_or_init(|| hash))
+    }
+
+    fn hash(&self) -> io::Result<Sha256> {
         let mut hasher = sha2::Sha256::new();
         let (mut piece, mut at) = (vec![0; 64 << 10], 0);
         loop {
@@ -112,16 +124,23 @@ impl Program {
                 }
             }
         }
-        self.unchanged()?;
-        Ok(*self.sha256.get_or_init(|| Sha256(hasher.finalize().into())))
+        Ok(Sha256(hasher.finalize().into()))
     }
 
-    /// An error if the file was written to since it was opened.
+    /// An error if there is something else in the file than when it was opened. Where only its date changed, that takes its
+    /// hash to know.
     pub(super) fn unchanged(&self) -> io::Result<()> {
-        if self.kind != Kind::Script && Stamp::of(&self.file.metadata()?) != self.stamp {
-            return Err(io::Error::other("the program was written to after it was opened"));
+        if self.kind == Kind::Script || self.is_untouched()? {
+            return Ok(());
         }
-        Ok(())
+        match self.sha256.get() {
+            Some(known) if self.hash()? == *known => Ok(()),
+            _ => Err(changed()),
+        }
+    }
+
+    fn is_untouched(&self) -> io::Result<bool> {
+        Ok(Stamp::of(&self.file.metadata()?) == self.stamp)
     }
 
     /// What to execute; `None`: its path.
@@ -133,6 +152,29 @@ impl Program {
     pub(super) fn on_disk(&self) -> Option<BorrowedFd<'_>> {
         (self.kind != Kind::Copy).then(|| self.file.as_fd())
     }
+}
+
+impl Held {
+    /// The program; the first time, what [`Program::open`] finds.
+    pub(super) fn get(&self, path: &Path, pin: Option<Sha256>) -> Result<&Program, ProgramError> {
+        if let Some(program) = self.0.get() {
+            return Ok(program);
+        }
+        let program = Program::open(path, pin)?;
+        Ok(self.0.get_or_init(|| program))
+    }
+
+    /// Reads the program as a whole: from then on it is known by more than its date.
+    pub(super) fn learn(&self) {
+        // One that was written to is found out when it is to run.
+        let _ = self.0.get().map(Program::sha256);
+    }
+}
+
+fn changed() -> io::Error {
+    io::Error::other(
+        "its file was written to after this build had begun, so what it ran is lost: an upgrade takes the file as it is now",
+    )
 }
 
 impl Stamp {
@@ -280,6 +322,28 @@ mod tests {
         File::options().append(true).open(&temp.0).unwrap().write_all(b"!").unwrap();
         program.unchanged().unwrap_err();
         program.sha256().unwrap_err();
+    }
+
+    #[test]
+    fn a_build_keeps_its_program_and_knows_it_by_more_than_its_date() {
+        let temp = Temp::new("held", b"\x7fELF one", 0o755);
+        let held = Held::default();
+        assert!(matches!(held.get(Path::new("/not/there"), None), Err(ProgramError::Io(_))));
+        let program = held.get(&temp.0, None).unwrap();
+        let touch = |by| {
+            let file = File::options().append(true).open(&temp.0).unwrap();
+            file.set_modified(SystemTime::now() + std::time::Duration::from_secs(by)).unwrap();
+        };
+        held.learn();
+        touch(60);
+        program.unchanged().unwrap();
+        std::fs::write(&temp.0, b"\x7fELF two").unwrap();
+        program.unchanged().unwrap_err();
+        std::fs::write(&temp.0, b"\x7fELF one").unwrap();
+        held.get(Path::new("/not/there"), None).unwrap().unchanged().unwrap();
+        let unknown = Program::open(&temp.0, None).unwrap();
+        touch(120);
+        unknown.unchanged().unwrap_err();
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{ChildStderr, ChildStdout};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::{iter, ptr};
 
 use nix::errno::Errno;
@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 
 use super::PluginSpec;
 use super::cage::Cage;
-use super::program::{Program, ProgramError};
+use super::program::{Held, Program, ProgramError};
 use super::sandbox::Confinement;
 use crate::error::StartError;
 
@@ -95,7 +95,7 @@ pub(super) struct Child {
     reaped: bool,
 }
 
-type Job = (PluginSpec, oneshot::Sender<Result<Process, SpawnError>>);
+type Job = (PluginSpec, Arc<Held>, oneshot::Sender<Result<Process, SpawnError>>);
 
 /// The spawning thread.
 #[derive(Debug, Clone)]
@@ -109,9 +109,9 @@ impl Spawner {
         let (jobs, inbox) = mpsc::channel::<Job>();
         std::thread::Builder::new().name("nylon-spawn".into()).spawn(move || {
             let mut stack = vec![0; STACK];
-            for (spec, answer) in inbox {
-                let program = Program::open(&spec.program, spec.sha256).map_err(SpawnError::from);
-                let _ = answer.send(program.and_then(|program| spawn(&spec, &program, &mut stack)));
+            for (spec, program, answer) in inbox {
+                let program = program.get(&spec.program, spec.sha256).map_err(SpawnError::from);
+                let _ = answer.send(program.and_then(|program| spawn(&spec, program, &mut stack)));
             }
         })?;
         Ok(Self { jobs })
@@ -121,9 +121,10 @@ impl Spawner {
     pub(super) fn spawn(
         &self,
         spec: PluginSpec,
+        program: Arc<Held>,
     ) -> impl Future<Output = Result<Process, SpawnError>> {
         let (answer, outcome) = oneshot::channel();
-        let sent = self.jobs.send((spec, answer));
+        let sent = self.jobs.send((spec, program, answer));
         async move {
             let gone = || io::Error::other("the spawning thread is gone");
             sent.map_err(|_| gone())?;

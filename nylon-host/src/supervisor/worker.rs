@@ -19,6 +19,7 @@ use super::handshake::{ControlSocket, Refusal};
 use super::machine::{Build, Generation};
 use super::output::{self, Output};
 use super::policy::DrainStreams;
+use super::program::Held;
 use super::shown::Shown;
 use super::spawn::{Child, Exit, Process, Spawner};
 use super::{
@@ -78,6 +79,7 @@ pub(super) struct Live {
 pub(super) struct Job {
     pub(super) plugin: Arc<Plugin>,
     pub(super) spec: Arc<PluginSpec>,
+    pub(super) program: Arc<Held>,
     pub(super) registry: Arc<Registry>,
     pub(super) bounds: Arc<Bounds>,
     /// What others see of it.
@@ -229,9 +231,9 @@ impl Job {
     /// Spawns a worker, shakes hands and opens its lanes, until an order says that it is late. A process takes a while to
     /// get to its main: what the host can do without it is done meanwhile.
     async fn start(&mut self) -> Result<Worker, StartError> {
-        let Self { plugin, spec, bounds, generation, build, spawner, orders, .. } = self;
+        let Self { plugin, spec, program, bounds, generation, build, spawner, orders, .. } = self;
         let (spec, generation) = (&**spec, *generation);
-        let spawned = spawner.spawn(spec.clone());
+        let spawned = spawner.spawn(spec.clone(), program.clone());
         let host = |what| move |source: io::Error| StartError::Host { what, source };
         let epoch =
             u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8]))

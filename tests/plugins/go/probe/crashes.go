@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"time"
@@ -32,6 +33,28 @@ func crashes(plugin *sdk.NylonPlugin) {
 		trace("held %s", p.Request().Header("x-request-id"))
 		time.Sleep(time.Minute)
 		p.Next()
+	})
+	// Reads the body whole or as it comes, takes its time, and says what it read.
+	request(plugin, "slow-body", func(p *sdk.PhaseRequestFilter) {
+		var body []byte
+		if p.Request().Header("x-how") == "whole" {
+			body = p.Request().RawBody()
+		} else {
+			body, _ = io.ReadAll(p.Request().Body())
+		}
+		trace("read %s", process)
+		ms, _ := strconv.Atoi(p.Request().Header("x-ms"))
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		p.Response().SetHeader("x-plugin-pid", process)
+		p.Response().SetHeader("x-body", sum(body))
+		p.Next()
+	})
+	plugin.AddPhaseHandler("slow-response", func(phase *sdk.PhaseHandler) {
+		phase.ResponseFilter(func(p *sdk.PhaseResponseFilter) {
+			time.Sleep(500 * time.Millisecond)
+			p.SetResponseHeader("x-plugin-pid", process)
+			p.Next()
+		})
 	})
 	plugin.AddPhaseHandler("panic-log", func(phase *sdk.PhaseHandler) {
 		phase.Logging(func(*sdk.PhaseLogging) { panic("in the log") })
