@@ -161,6 +161,7 @@ async fn a_reload_is_told_of_each_plugin_and_of_the_whole() {
     std::fs::remove_file(first.runtime_file()).expect("it is there");
     control.reload_file().await.expect_err("there is no file");
     let (refused, _) = events.since(before);
-    assert_eq!(of(&refused, K::ReloadRefused), [""], "{refused:#?}");
+    // What was given up before may be told of only now.
+    assert!(of(&refused, K::ReloadRefused).contains(&String::new()), "{refused:#?}");
     gateway.serve(std::future::ready(())).await;
 }

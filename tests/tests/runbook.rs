@@ -107,6 +107,8 @@ async fn every_metric_and_every_label_of_a_scrape_is_explained() {
     let _dog = watchdog(60);
     let (up, addr) = (Upstream::start().await, ports::free());
     let site = Site::new().upstream("up", up.addr).plugin("probe");
+    let site = site.plugin_with("twice", "probe", json!({"workers": 2, "retry": true}));
+    let site = site.path("/twice", "up", &[step("twice", "exit")]);
     // Calls of every phase, a failure that is passed and one that is not: what has no series is not printed.
     let site = site.path("/panic", "up", &[step("probe", "panic")]);
     let site = site.path("/open", "up", &[step("probe", "panic-log")]);
@@ -114,6 +116,8 @@ async fn every_metric_and_every_label_of_a_scrape_is_explained() {
     let gateway = Gateway::start(&site).await;
     let (client, watch) = (Client::new(gateway.addr), Client::new(addr));
     assert_eq!(client.get("/panic").await.status, 502);
+    // Sent once more, in vain.
+    assert_eq!(client.get("/twice").await.status, 502);
     assert_eq!(client.get("/open").await.status, 200);
     let end = Instant::now() + Duration::from_secs(15);
     let text = loop {

@@ -23,7 +23,7 @@ impl Door {
     pub(super) fn pass(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
         let refuse = |status, word, message: &str| Err(Refused::new(status, word, message));
         if let Self::Closed(why) = self {
-            tracing::warn!(why, "refused at the admin socket");
+            tracing::warn!(target: "nylon", why, "refused at the admin socket");
             return refuse(StatusCode::FORBIDDEN, "peer", &format!("not for you: {why}"));
         }
         if headers.contains_key(ORIGIN) {

@@ -82,6 +82,7 @@ pub(crate) fn bind(config: &config::Admin) -> Result<Bound, String> {
             Ok(socket) => Some(socket),
             Err(why) => {
                 tracing::warn!(
+                    target: "nylon",
                     why,
                     "no admin socket: `nylon ps` and its like will not find this gateway"
                 );

@@ -47,7 +47,7 @@ impl Admin {
         let Bound { unix, tcp } = bound;
         let unix = async {
             let Some(socket) = &unix else { return };
-            tracing::info!(socket = %socket.path.display(), "admin");
+            tracing::info!(target: "nylon", socket = %socket.path.display(), "admin");
             let mut connections = Connections::new(admin.clone());
             loop {
                 connections.room().await;
@@ -65,7 +65,7 @@ impl Admin {
         let tcp = async {
             let Some((listener, token)) = &tcp else { return };
             if let Ok(addr) = listener.local_addr() {
-                tracing::info!(%addr, "admin");
+                tracing::info!(target: "nylon", %addr, "admin");
             }
             let mut connections = Connections::new(admin.clone());
             loop {

@@ -168,7 +168,7 @@ pub struct CrashListArgs {
 /// Arguments of `nylon crash show`.
 #[derive(Debug, Args)]
 pub struct CrashShowArgs {
-    /// Its id, as `authz-7`, or the file of a report; without it the last one.
+    /// Its id, as `authz-7`, a plugin for its last one, or the file of a report; without it the last of all.
     pub crash: Option<String>,
 
     /// Of which gateway, and how it is answered.

@@ -4,6 +4,9 @@ use super::{Control, SetupError};
 use crate::config::{self, Diagnostic, Loaded, Mode, Refused};
 use crate::notify;
 
+/// Target of the lines about reloads.
+const LOG: &str = "nylon";
+
 /// Why a configuration is not served; the one before it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
@@ -37,18 +40,18 @@ impl Control {
     /// # Errors
     /// [`ReloadError`]; what served goes on.
     pub async fn reload_file(&self) -> Result<Vec<Diagnostic>, ReloadError> {
-        tracing::info!(config = %self.file().display(), "reloading");
+        tracing::info!(target: LOG, config = %self.file().display(), "reloading");
         notify::reloading();
         let done = self.read_and_reload().await;
         match &done {
-            Ok(warnings) => tracing::info!(warnings = warnings.len(), "reloaded"),
+            Ok(warnings) => tracing::info!(target: LOG, warnings = warnings.len(), "reloaded"),
             Err(why) => {
                 for problem in why.diagnostics() {
                     let Diagnostic { file, snippet, message, .. } = &problem;
                     let line = snippet.as_ref().map(|snippet| snippet.line);
-                    tracing::error!(%file, line, "{message}");
+                    tracing::error!(target: LOG, %file, line, "{message}");
                 }
-                tracing::error!("not reloaded: what served goes on");
+                tracing::error!(target: LOG, "not reloaded: what served goes on");
             }
         }
         notify::ready(notify::SERVING);

@@ -17,8 +17,8 @@ use nylon_host::admin::view::{
     Change, CrashList, Dump, Health, PluginList, PluginView, Refusal, Reloaded,
 };
 use nylon_host::cli::{
-    Ask, Crash, CrashShowArgs, EXIT_GONE, EXIT_RUNTIME, EventsArgs, Named, Operate, PluginVerb,
-    UpgradeArgs,
+    Ask, Crash, CrashShowArgs, EXIT_CONFIG, EXIT_GONE, EXIT_RUNTIME, EventsArgs, Named, Operate,
+    PluginVerb, UpgradeArgs,
 };
 use nylon_host::inspect::{CrashReport, Event};
 use nylon_host::log::LogRecord;
@@ -64,6 +64,7 @@ fn fail_with(trouble: &Trouble) -> ExitCode {
     crate::fail(trouble);
     match trouble {
         Trouble::Gone { .. } | Trouble::Nobody(_) => ExitCode::from(EXIT_GONE),
+        Trouble::Several(_) => ExitCode::from(EXIT_CONFIG),
         _ => ExitCode::from(EXIT_RUNTIME),
     }
 }
@@ -209,17 +210,17 @@ async fn crash(args: &CrashShowArgs) -> Result<(), Trouble> {
         return crash_file(&file, ask.json);
     }
     let client = find::gateway(&ask.to).await?;
+    let (list, _): (CrashList, Value) = client.get("/v1/crashes").await?;
+    let mut latest = list.crashes.iter().rev();
     let id = match crash {
-        Some(id) => id.clone(),
-        None => {
-            let (mut list, _): (CrashList, Value) = client.get("/v1/crashes").await?;
-            match list.crashes.pop() {
-                Some(last) => last.id,
-                None => return out("no plugin crashed since the gateway was started\n"),
-            }
-        }
+        // The name of a plugin stands for its last crash.
+        Some(name) => latest.find(|c| c.id == *name || c.plugin == *name).map_or(name, |c| &c.id),
+        None => match latest.next() {
+            Some(last) => &last.id,
+            None => return out("no plugin crashed since the gateway was started\n"),
+        },
     };
-    let path = format!("/v1/crashes/{}", utf8_percent_encode(&id, SEGMENT));
+    let path = format!("/v1/crashes/{}", utf8_percent_encode(id, SEGMENT));
     let (report, value): (CrashReport, Value) = client.get(&path).await?;
     print(ask.json, &value, || report.to_string())
 }
