@@ -5,6 +5,7 @@
 
 mod buffer;
 mod dump;
+mod ear;
 mod flood;
 mod frames;
 mod gate;
@@ -17,6 +18,7 @@ mod polling;
 mod queue;
 mod reactor;
 mod registry;
+mod storm;
 mod table;
 #[cfg(test)]
 mod tests;

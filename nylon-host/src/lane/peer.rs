@@ -60,6 +60,8 @@ pub(crate) struct Peer {
     pub(crate) queue: Arc<Queue>,
     /// Frames taken from it, on all lanes: they share a bell, so who is woken may find that another was meant.
     pub(super) frames: AtomicU64,
+    /// Frames that had to wait for room towards it and got it, on all lanes.
+    pub(super) made_room: AtomicU64,
     /// Requests that hold on to it.
     pub(crate) pins: Pins,
     /// Whether somebody looks after it now and then because calls are in flight.
@@ -97,6 +99,7 @@ impl Peer {
             features,
             queue,
             frames: AtomicU64::new(0),
+            made_room: AtomicU64::new(0),
             pins: Pins::default(),
             attended: AtomicBool::new(false),
             busy: Notify::new(),
@@ -109,6 +112,11 @@ impl Peer {
     /// Frames taken from it so far: any of them is a sign of life.
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// What it may ring for, so far: frames of its own, and frames that waited for the room it made.
+    pub(super) fn worth_a_ring(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed).wrapping_add(self.made_room.load(Ordering::Relaxed))
     }
 
     /// A call has begun.
