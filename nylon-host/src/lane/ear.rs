@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nylon_shm::doorbell;
@@ -9,6 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
+use super::Peer;
 use crate::readiness;
 
 /// Between two looks: so long at first, and twice as long each time that nothing came.
@@ -19,53 +21,73 @@ const READ_EVERY: u32 = 1 << 20;
 
 /// The host bell of a lane.
 #[derive(Debug)]
-pub(super) enum Ear {
+pub(super) struct Ear {
+    bell: Listening,
+    /// Whose bell it is: the lanes of a worker share its counter.
+    peer: Arc<Peer>,
+}
+
+#[derive(Debug)]
+enum Listening {
     /// In the runtime's poll: any ring wakes the reactor.
-    Open { bell: AsyncFd<OwnedFd>, heard: u32 },
+    Yes { bell: AsyncFd<OwnedFd>, heard: u32 },
     /// Out of it: rings wake nobody. They are counted by the bell itself.
-    Shut { bell: OwnedFd, pause: Duration, due: Instant },
+    No { bell: OwnedFd, pause: Duration, due: Instant },
 }
 
 impl Ear {
-    /// Listens to `bell`.
-    pub(super) fn open(bell: OwnedFd) -> io::Result<Self> {
-        Ok(Self::Open { bell: readiness::watch(bell, Interest::READABLE)?, heard: 0 })
+    /// Listens to `bell`, which `peer` rings.
+    pub(super) fn new(bell: OwnedFd, peer: Arc<Peer>) -> io::Result<Self> {
+        Ok(Self { bell: listen(bell)?, peer })
     }
 
     /// Waits until it is rung, or due to look; how often it rang, as far as is known.
     pub(super) async fn rung(&mut self) -> io::Result<u64> {
-        match self {
-            Self::Open { bell, heard } => {
+        match &mut self.bell {
+            Listening::Yes { bell, heard } => {
                 bell.readable().await?.clear_ready();
                 *heard = heard.wrapping_add(1);
                 if heard.is_multiple_of(READ_EVERY) {
-                    doorbell::drain(bell.get_ref())?;
+                    read(bell.get_ref(), &self.peer)?;
                 }
                 Ok(1)
             }
-            Self::Shut { bell, due, .. } => {
+            Listening::No { bell, due, .. } => {
                 tokio::time::sleep_until(*due).await;
-                doorbell::drain(bell)
+                read(bell, &self.peer)
             }
         }
     }
 
     /// Listens, or does not, from now on; `came`: something was of use since the last look.
-    pub(super) fn set(self, listen: bool, came: bool) -> io::Result<Self> {
-        match self {
-            open @ Self::Open { .. } if listen => Ok(open),
-            Self::Open { bell, .. } => {
+    pub(super) fn set(self, listens: bool, came: bool) -> io::Result<Self> {
+        let Self { bell, peer } = self;
+        let bell = match bell {
+            yes @ Listening::Yes { .. } if listens => yes,
+            Listening::Yes { bell, .. } => {
                 let bell = bell.into_inner();
-                doorbell::drain(&bell)?;
-                Ok(Self::Shut { bell, pause: PAUSE, due: Instant::now() + PAUSE })
+                read(&bell, &peer)?;
+                Listening::No { bell, pause: PAUSE, due: Instant::now() + PAUSE }
             }
-            Self::Shut { bell, .. } if listen => Self::open(bell),
-            Self::Shut { bell, pause, due } => {
+            Listening::No { bell, .. } if listens => listen(bell)?,
+            Listening::No { bell, pause, due } => {
                 let (pause, due) = next_look(pause, due, came, Instant::now());
-                Ok(Self::Shut { bell, pause, due })
+                Listening::No { bell, pause, due }
             }
-        }
+        };
+        Ok(Self { bell, peer })
     }
+}
+
+fn listen(bell: OwnedFd) -> io::Result<Listening> {
+    Ok(Listening::Yes { bell: readiness::watch(bell, Interest::READABLE)?, heard: 0 })
+}
+
+/// How often the bell rang since it was last read.
+fn read(bell: &OwnedFd, peer: &Peer) -> io::Result<u64> {
+    let rings = doorbell::drain(bell)?;
+    peer.look_around();
+    Ok(rings)
 }
 
 /// The pause from now on and when the next look is due, where one was due at `due`; `now` may be before that, as others
@@ -84,13 +106,20 @@ fn next_look(pause: Duration, due: Instant, came: bool, now: Instant) -> (Durati
 mod tests {
     use nylon_shm::Bell;
 
+    use super::super::Queue;
     use super::*;
+
+    fn peer() -> Arc<Peer> {
+        let queue = Arc::new(Queue::new(1, Duration::ZERO));
+        Arc::new(Peer::new(("p".into(), 1, 1), &[], 1, 0, queue, Arc::default()))
+    }
 
     #[tokio::test]
     async fn a_shut_ear_counts_rings_and_an_open_one_hears_them() {
         let far = Bell::new().expect("an eventfd");
         let ring = |times| (0..times).for_each(|_| far.ring().expect("it is there"));
-        let mut ear = Ear::open(far.try_clone().expect("a descriptor").into()).expect("a reactor");
+        let bell = far.try_clone().expect("a descriptor");
+        let mut ear = Ear::new(bell.into(), peer()).expect("a reactor");
         ring(1);
         assert_eq!(ear.rung().await.expect("an eventfd"), 1);
         ear = ear.set(false, false).expect("an eventfd");
@@ -99,6 +128,21 @@ mod tests {
         ear = ear.set(true, false).expect("a reactor");
         ring(1);
         assert_eq!(ear.rung().await.expect("an eventfd"), 1);
+    }
+
+    #[tokio::test]
+    async fn who_reads_the_bell_has_the_other_lanes_look() {
+        let far = Bell::new().expect("an eventfd");
+        let peer = peer();
+        let (_own, other) = (peer.nudge(), peer.nudge());
+        let bell = far.try_clone().expect("a descriptor");
+        let ear = Ear::new(bell.into(), peer).expect("a reactor");
+        let mut ear = ear.set(false, false).expect("an eventfd");
+        for _ in 0..2 {
+            let woken = tokio::time::timeout(Duration::from_secs(5), other.notified()).await;
+            woken.expect("a ring may have been for it");
+            ear.rung().await.expect("an eventfd");
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(crate) struct Lane {
     /// Frames were published and the worker is to be rung at the end of the turn.
     owed: Notify,
     /// Wakes the reactor: to flush, to watch progress, to arm again.
-    nudge: Notify,
+    nudge: Arc<Notify>,
     watching: AtomicBool,
     watch_nudge: Notify,
 }
@@ -147,6 +147,7 @@ impl Lane {
     ) -> std::io::Result<Arc<Self>> {
         let Shape { slots, window, .. } = shape;
         let credits = slots / 2;
+        let nudge = peer.nudge();
         let writer = Writer::new(peer.clone(), end.down, backlog_max(credits, window));
         let lane = Arc::new(Self {
             peer,
@@ -163,7 +164,7 @@ impl Lane {
             waker: end.waker,
             polling: Polling::new(gate, Instant::now()),
             owed: Notify::new(),
-            nudge: Notify::new(),
+            nudge,
             watching: AtomicBool::new(false),
             watch_nudge: Notify::new(),
         });

@@ -29,7 +29,7 @@ const STALL_MAX: Duration = Duration::from_millis(64);
 
 /// Starts the task. It ends when the lane has a fault.
 pub(super) fn start(lane: &Arc<Lane>, host_bell: OwnedFd) -> io::Result<()> {
-    tokio::spawn(run(lane.clone(), Ear::open(host_bell)?));
+    tokio::spawn(run(lane.clone(), Ear::new(host_bell, lane.peer.clone())?));
     tokio::spawn(watch(lane.clone()));
     tokio::spawn(ring(lane.clone()));
     Ok(())
