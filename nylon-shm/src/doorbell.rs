@@ -71,13 +71,14 @@ impl Bell {
     }
 }
 
-/// Resets an eventfd's counter; nothing to reset is fine.
+/// Resets an eventfd's counter, and says what it was: how often it was rung, if its peer is honest.
 ///
 /// # Errors
 /// What the kernel says; never `EAGAIN`.
-pub fn drain(fd: impl AsFd) -> io::Result<()> {
-    match rustix::io::read(fd, &mut [0; 8]) {
-        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+pub fn drain(fd: impl AsFd) -> io::Result<u64> {
+    let mut counter = [0; 8];
+    match rustix::io::read(fd, &mut counter) {
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(u64::from_ne_bytes(counter)),
         Err(e) => Err(e.into()),
     }
 }

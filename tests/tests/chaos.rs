@@ -16,6 +16,9 @@ macro_rules! rows {
 
 rows! {
     r1_workers_are_killed: "R1", 60 s;
+    r5_handlers_hang: "R5", 60 s;
     r6_workers_are_stopped: "R6", 60 s;
+    r8_plugins_never_become_ready: "R8", 60 s;
     r12_the_host_is_killed: "R12", 60 s;
+    r13_the_configuration_is_reloaded: "R13", 60 s;
 }

@@ -179,6 +179,16 @@ impl Case {
         eventually("requests in flight", SOON, || (sessions() == Some(n)).then_some(())).await;
     }
 
+    /// Holds a request by each of `ids` in the worker's handler, one after the other.
+    async fn hold_each(&self, ids: &[&str]) -> Vec<JoinHandle<u16>> {
+        let mut held = Vec::new();
+        for id in ids {
+            held.push(self.hold("/", &[("x-request-id", id)]));
+            self.traced(&format!("held {id}")).await;
+        }
+        held
+    }
+
     fn pid(&self) -> u32 {
         self.host.status("probe").expect("it is there").pid
     }
@@ -201,11 +211,7 @@ async fn send(chain: &Arc<Chain>, path: &str, headers: &[(&str, &str)]) -> u16 {
 async fn a_worker_that_exits_is_reported_with_its_status() {
     let _dog = watchdog(60);
     let case = Case::probe().await;
-    let mut held = Vec::new();
-    for id in ["one", "two"] {
-        held.push(case.hold("/", &[("x-request-id", id)]));
-        case.traced(&format!("held {id}")).await;
-    }
+    let mut held = case.hold_each(&["one", "two"]).await;
     let last = [("x-request-id", "three"), ("x-lines", "60"), ("x-end", "exit")];
     held.push(case.hold("/", &last));
     for held in held {
@@ -274,11 +280,7 @@ async fn a_worker_that_scribbled_is_reported_all_the_same() {
 async fn a_dump_of_a_live_worker_names_its_requests() {
     let _dog = watchdog(60);
     let case = Case::probe().await;
-    let mut held = Vec::new();
-    for id in ["one", "two"] {
-        held.push(case.hold("/", &[("x-request-id", id)]));
-        case.traced(&format!("held {id}")).await;
-    }
+    let held = case.hold_each(&["one", "two"]).await;
     let workers = case.host.dump("probe");
     let [worker] = &workers[..] else { panic!("one worker: {workers:?}") };
     assert_eq!((worker.pid, worker.generation), (case.pid(), 1));
@@ -296,4 +298,39 @@ async fn a_dump_of_a_live_worker_names_its_requests() {
     for held in held {
         assert!(matches!(held.await.expect("no panic"), 502 | 503));
     }
+}
+
+/// A plugin that is a shell with `script`, tried in vain: the report of its first worker.
+async fn never_ready(script: &str, start_timeout: Duration) -> Arc<CrashReport> {
+    let mut spec = PluginSpec::new("sh", "/bin/sh");
+    spec.args = vec!["-c".into(), script.into()];
+    (spec.start_timeout, spec.required) = (start_timeout, false);
+    let host = Host::start(vec![spec]).await.expect("it is not waited for");
+    let first = || host.crash_reports("sh").first().cloned();
+    let report = eventually("a report", SOON, first).await;
+    host.stop(Duration::from_secs(2)).await;
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_ends_before_its_handshake_is_reported() {
+    let _dog = watchdog(60);
+    let report = never_ready("echo no database >&2; exit 7", SOON).await;
+    assert_eq!((report.id.as_str(), report.generation), ("sh-1", 1));
+    assert_eq!((&report.exit, &report.cause), (&ExitReport::Status(7), &Cause::NotTheHost));
+    let [line] = &report.log[..] else { panic!("one line: {report}") };
+    assert_eq!((line.stream.as_str(), line.text.as_str()), ("stderr", "no database"));
+    assert!(report.pid > 0 && report.lanes.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_never_ready_is_reported_with_the_reason() {
+    let _dog = watchdog(60);
+    let script = "echo waiting; exec sleep 60";
+    let report = never_ready(script, Duration::from_millis(500)).await;
+    let Cause::NotReady(why) = &report.cause else { panic!("{report}") };
+    assert!(why.contains("did not shake hands within 500ms"), "{why}");
+    assert_eq!(report.exit, ExitReport::Signal { number: 9, name: "SIGKILL".into() });
+    assert_eq!(report.log.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["waiting"]);
+    assert!(report.lived_ms >= 400, "{report}");
 }

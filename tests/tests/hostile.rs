@@ -399,9 +399,9 @@ rows! {
     what_the_host_would_have_to_keep: 180 s, [
         ("untaken", Killed("too many faults")),
         ("finals-unread", Killed("duplicate answers")),
-        ("inbox-flood", Killed("frames of one invocation")),
+        ("inbox-flood", Killed("frames that carry nothing")),
     ];
-    a_flood_does_not_stop_the_clock: 60 s, [("busy-forever", KilledSometime)];
+    row_9_a_flood_of_nothing: 60 s, [("busy-forever", Killed("frames that carry nothing"))];
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -508,6 +508,27 @@ async fn ten_seconds_of_random_writes() {
     assert!(sent > 1000 && wrong.is_empty(), "{} of {sent} wrong: {wrong:?}", wrong.len());
     let good = case.host.status("good").expect("it is there");
     assert_eq!((good.crashes, good.violations), (0, 0), "the other plugin");
+    case.stop().await;
+}
+
+/// Row 16: the bell is not listened to while it rings for nothing. What the worker answers is taken all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_wakes_for_nothing_is_served() {
+    let _dog = watchdog(60);
+    let case = Case::start("pesters", &[]).await;
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut answers = 0;
+    while Instant::now() < end {
+        let nonce = format!("n-{answers}");
+        let answer = ask(&case.bad, "/", &nonce).await;
+        assert!(answer.is(&nonce), "{answers}: {} {}", answer.status, answer.body);
+        answers += 1;
+        tokio::time::sleep(Duration::from_millis(answers % 50)).await;
+    }
+    let wakes: u64 = case.logged("wakes").iter().sum();
+    assert!(wakes >= 2000 && answers >= 10, "{wakes} wakes, {answers} answers");
+    let status = case.status();
+    assert_eq!((status.crashes, status.violations), (0, 0), "{status:?}");
     case.stop().await;
 }
 

@@ -16,7 +16,9 @@ use super::traffic::Traffic;
 use super::upstream::{self, Pool, Upstream};
 use super::{Gateway, Shared};
 use crate::admin;
-use crate::config::{Config, Diagnostic, Middleware, Plugin, PluginCall, ServiceKind, Severity};
+use crate::config::{
+    Config, Diagnostic, Middleware, Plugin, PluginCall, PluginKind, ServiceKind, Severity,
+};
 use crate::dispatch::route::Target;
 use crate::dispatch::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 use crate::error::StartErrors;
@@ -182,10 +184,17 @@ fn refuse_unstartable(
 /// Time for workers to stop when the start itself failed.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Plugins whose program cannot be run, as far as that shows without running it.
+/// Plugins whose program cannot be run, as far as that shows without running it. One that nobody waits for is tried, and
+/// tried again: its program may come yet.
 fn unstartable(config: &Config, severity: Severity) -> Vec<(String, Diagnostic)> {
     let problem = |p: &Plugin| p.start_problem().map(|d| d.with_severity(severity));
-    config.plugins.iter().filter_map(|p| Some((p.name.clone(), problem(p)?))).collect()
+    let known = |p: &&Plugin| p.required || p.kind != PluginKind::Process;
+    config
+        .plugins
+        .iter()
+        .filter(known)
+        .filter_map(|p| Some((p.name.clone(), problem(p)?)))
+        .collect()
 }
 
 /// Uses of entries that running plugins did not register: plugin, entry and what to tell the operator.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use nylon_protocol::Violation;
 
 /// So much for nothing within [`PERIOD`], beyond what was of use, ends a worker.
-const LIMIT: u32 = 10_000;
+pub(super) const LIMIT: u64 = 10_000;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// A meter for one kind of thing.
 #[derive(Debug)]
 pub(super) struct Flood {
     what: &'static str,
-    useless: u32,
+    useless: u64,
     since: Option<Instant>,
 }
 
@@ -21,21 +21,21 @@ impl Flood {
         Self { what, useless: 0, since: None }
     }
 
-    /// Something of use came: it makes up for one that was not.
-    pub(super) fn useful(&mut self) {
-        self.useless = self.useless.saturating_sub(1);
+    /// So many things of use came: they make up for as many that were not.
+    pub(super) fn useful(&mut self, things: u64) {
+        self.useless = self.useless.saturating_sub(things);
     }
 
-    /// Something came for nothing.
+    /// So many came for nothing.
     ///
     /// # Errors
     /// [`Violation::Budget`] when it is a flood.
-    pub(super) fn useless(&mut self, now: Instant) -> Result<(), Violation> {
+    pub(super) fn useless(&mut self, things: u64, now: Instant) -> Result<(), Violation> {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) > PERIOD) {
             self.since = Some(now);
             self.useless = 0;
         }
-        self.useless += 1;
+        self.useless = self.useless.saturating_add(things);
         if self.useless > LIMIT { Err(Violation::Budget(self.what)) } else { Ok(()) }
     }
 }
@@ -49,11 +49,12 @@ mod tests {
         let now = Instant::now();
         let mut flood = Flood::new("things");
         for _ in 0..10 * LIMIT {
-            flood.useful();
-            flood.useless(now).expect("one for one");
+            flood.useful(1);
+            flood.useless(1, now).expect("one for one");
         }
-        (0..LIMIT - 1).for_each(|_| flood.useless(now).expect("not yet"));
-        assert_eq!(flood.useless(now), Err(Violation::Budget("things")));
+        flood.useless(LIMIT - 1, now).expect("not yet");
+        assert_eq!(flood.useless(1, now), Err(Violation::Budget("things")));
+        assert_eq!(flood.useless(u64::MAX, now), Err(Violation::Budget("things")));
     }
 
     #[test]
@@ -62,7 +63,7 @@ mod tests {
         let mut flood = Flood::new("things");
         for second in 0..10 {
             let now = start + Duration::from_millis(1001 * second);
-            (0..LIMIT / 2).for_each(|_| flood.useless(now).expect("half the limit a second"));
+            (0..LIMIT / 2).for_each(|_| flood.useless(1, now).expect("half the limit a second"));
         }
     }
 }

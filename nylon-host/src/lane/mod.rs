@@ -6,6 +6,7 @@
 mod buffer;
 mod depth;
 mod dump;
+mod ear;
 mod flood;
 mod frames;
 mod gate;
@@ -18,6 +19,7 @@ mod polling;
 mod queue;
 mod reactor;
 mod registry;
+mod storm;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -94,7 +96,7 @@ pub(crate) struct Lane {
     /// Frames were published and the worker is to be rung at the end of the turn.
     owed: Notify,
     /// Wakes the reactor: to flush, to watch progress, to arm again.
-    nudge: Notify,
+    nudge: Arc<Notify>,
     watching: AtomicBool,
     watch_nudge: Notify,
 }
@@ -145,6 +147,7 @@ impl Lane {
     ) -> std::io::Result<Arc<Self>> {
         let Shape { slots, window, .. } = shape;
         let credits = slots / 2;
+        let nudge = peer.nudge();
         let writer = Writer::new(peer.clone(), end.down, backlog_max(credits, window));
         let lane = Arc::new(Self {
             peer,
@@ -161,7 +164,7 @@ impl Lane {
             waker: end.waker,
             polling: Polling::new(gate, Instant::now()),
             owed: Notify::new(),
-            nudge: Notify::new(),
+            nudge,
             watching: AtomicBool::new(false),
             watch_nudge: Notify::new(),
         });

@@ -1,15 +1,15 @@
 //! The worker behind one or several lanes: who it is, and why it is no longer to be used, once it is not.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use nylon_protocol::Violation;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use super::Queue;
 use super::pins::Pins;
+use super::{Queue, lock};
 use crate::metrics::CallTimes;
 
 /// Why a worker is no longer to be used.
@@ -60,6 +60,10 @@ pub(crate) struct Peer {
     pub(crate) queue: Arc<Queue>,
     /// Frames taken from it, on all lanes: they share a bell, so who is woken may find that another was meant.
     pub(super) frames: AtomicU64,
+    /// Frames that had to wait for room towards it and got it, on all lanes.
+    pub(super) made_room: AtomicU64,
+    /// The reactors of its lanes, to be woken by others than the bell.
+    nudges: Mutex<Vec<Arc<Notify>>>,
     /// Requests that hold on to it.
     pub(crate) pins: Pins,
     /// Whether somebody looks after it now and then because calls are in flight.
@@ -97,6 +101,8 @@ impl Peer {
             features,
             queue,
             frames: AtomicU64::new(0),
+            made_room: AtomicU64::new(0),
+            nudges: Mutex::default(),
             pins: Pins::default(),
             attended: AtomicBool::new(false),
             busy: Notify::new(),
@@ -109,6 +115,25 @@ impl Peer {
     /// Frames taken from it so far: any of them is a sign of life.
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// What it may ring for, so far: frames of its own, and frames that waited for the room it made.
+    pub(super) fn worth_a_ring(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed).wrapping_add(self.made_room.load(Ordering::Relaxed))
+    }
+
+    /// What wakes the reactor of another lane of it.
+    pub(super) fn nudge(&self) -> Arc<Notify> {
+        let nudge = Arc::<Notify>::default();
+        lock(&self.nudges).push(nudge.clone());
+        nudge
+    }
+
+    /// Has every lane look, where there are several: the bell was read, and a ring that had not been reported may have been
+    /// meant for any of them.
+    pub(super) fn look_around(&self) {
+        let nudges = lock(&self.nudges);
+        nudges.iter().filter(|_| nudges.len() > 1).for_each(|nudge| nudge.notify_one());
     }
 
     /// A call has begun.

@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 
 use nylon_protocol::Violation;
 use nylon_shm::Armed;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use super::flood::Flood;
+use super::ear::Ear;
 use super::gate::IDLE;
 use super::polling::Look;
-use super::{Fault, Lane, lock};
-use crate::readiness;
+use super::storm::Storm;
+use super::{Fault, Lane, Peer, lock};
 use crate::rope::LARGE;
 
 /// Frames taken before other tasks get their turn (HARDENING row 9).
@@ -28,55 +26,48 @@ const NEXT_PIECE: Duration = Duration::from_micros(20);
 const STALL: Duration = Duration::from_millis(1);
 /// How long between two requests when they bring nothing.
 const STALL_MAX: Duration = Duration::from_millis(64);
-/// The host bell's counter is read once in so many wakes, so that it cannot saturate.
-const BELL_READ_EVERY: u32 = 1 << 20;
 
 /// Starts the task. It ends when the lane has a fault.
 pub(super) fn start(lane: &Arc<Lane>, host_bell: OwnedFd) -> io::Result<()> {
-    let bell = readiness::watch(host_bell, Interest::READABLE)?;
-    tokio::spawn(run(lane.clone(), bell));
+    tokio::spawn(run(lane.clone(), Ear::new(host_bell, lane.peer.clone())?));
     tokio::spawn(watch(lane.clone()));
     tokio::spawn(ring(lane.clone()));
     Ok(())
 }
 
-async fn run(lane: Arc<Lane>, bell: AsyncFd<OwnedFd>) {
-    let mut wakes = 0u32;
-    let mut storm = Flood::new("wakes without a frame");
-    let mut rung = false;
+async fn run(lane: Arc<Lane>, mut ear: Ear) {
     let mut look = Look::default();
-    let mut seen = 0;
+    let mut storm = Storm::new();
+    let (mut rings, mut seen, mut told) = (0, 0, false);
     while lane.peer.fault().is_none() {
         let turned = turn(&lane, &mut look);
         // By whomever: a bell may ring for what a polling caller takes, or for another lane.
-        let taken = lane.peer.frames.load(Ordering::Relaxed);
-        if std::mem::replace(&mut seen, taken) != taken {
-            storm.useful();
-        } else if std::mem::take(&mut rung)
-            && let Err(v) = storm.useless(Instant::now())
-        {
-            return lane.peer.report(Fault::Violation(v));
-        }
-        match turned {
-            Ok(Turn::More) => tokio::task::yield_now().await,
-            Ok(rest @ (Turn::Polled | Turn::Asleep)) => {
-                tokio::select! {
-                    ready = bell.readable() => match ready {
-                        Ok(mut guard) => {
-                            guard.clear_ready();
-                            rung = true;
-                        }
-                        Err(e) => return lane.peer.report(Fault::Died(format!("host bell: {e}"))),
-                    },
-                    () = lane.nudge.notified() => {}
-                    () = rest.over() => {}
-                }
-                wakes = wakes.wrapping_add(1);
-                if wakes.is_multiple_of(BELL_READ_EVERY) {
-                    let _ = nylon_shm::doorbell::drain(bell.get_ref());
-                }
-            }
+        let worth = lane.peer.worth_a_ring();
+        let came = worth.wrapping_sub(std::mem::replace(&mut seen, worth));
+        let listen = storm.judge(std::mem::take(&mut rings), came, Instant::now);
+        let (turned, listen) = match turned.and_then(|turned| Ok((turned, listen?))) {
+            Ok(both) => both,
             Err(v) => return lane.peer.report(Fault::Violation(v)),
+        };
+        if !listen && !told {
+            told = true;
+            let Peer { plugin, pid: worker, generation, .. } = &*lane.peer;
+            tracing::warn!(%plugin, worker, generation, "wakes the host for nothing: not listened to while it does");
+        }
+        ear = match ear.set(listen, came > 0) {
+            Ok(ear) => ear,
+            Err(e) => return lane.peer.report(Fault::Died(format!("host bell: {e}"))),
+        };
+        match turned {
+            Turn::More => tokio::task::yield_now().await,
+            rest @ (Turn::Polled | Turn::Asleep) => tokio::select! {
+                rung = ear.rung() => match rung {
+                    Ok(times) => rings = times,
+                    Err(e) => return lane.peer.report(Fault::Died(format!("host bell: {e}"))),
+                },
+                () = lane.nudge.notified() => {}
+                () = rest.over() => {}
+            },
         }
     }
 }

@@ -121,8 +121,9 @@ pub(crate) struct Table {
     unanswered: Vec<(Token, Instant)>,
     /// PINGs without their PONG.
     pings: u32,
-    /// Frames that were of no use to any invocation.
-    flood: Flood,
+    /// Frames that were of no use to any invocation, and those of an open one that say nothing.
+    unasked: Flood,
+    empty: Flood,
     /// Frames after an invocation's final one, since `duplicates_since`.
     duplicates: u32,
     duplicates_since: Option<Instant>,
@@ -156,7 +157,8 @@ impl Table {
             window,
             unanswered: Vec::new(),
             pings: 0,
-            flood: Flood::new("frames nobody asked for"),
+            unasked: Flood::new("frames nobody asked for"),
+            empty: Flood::new("frames that carry nothing"),
             duplicates: 0,
             duplicates_since: None,
             dead: false,
@@ -333,10 +335,17 @@ impl Table {
         else {
             return self.late(&frame, now());
         };
-        self.flood.useful();
+        self.unasked.useful(1);
         match frame.kind {
             wire::KIND_REPLY | wire::KIND_ERROR => slot.finished = true,
             wire::KIND_DATA => {
+                if frame.len == 0 {
+                    // No window counts it.
+                    self.empty.useless(1, now())?;
+                    if frame.has(wire::FLAG_MORE) {
+                        return Ok(Delivery::Delivered(None));
+                    }
+                }
                 slot.up.take(frame.len)?;
                 if let Some(last) = slot.inbox.back_mut()
                     && last.frame.kind == wire::KIND_DATA
@@ -350,7 +359,7 @@ impl Table {
             wire::KIND_WINDOW => {
                 let freed = slot.down.on_total(check::window_total(&payload)?)?;
                 if freed == 0 {
-                    self.flood.useless(now())?;
+                    self.empty.useless(1, now())?;
                     return Ok(Delivery::Delivered(None));
                 }
                 if slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW) {
@@ -371,13 +380,13 @@ impl Table {
 
     /// A frame that belongs to no invocation, and that the host asked nobody for.
     pub(crate) fn unasked(&mut self, now: Instant) -> Result<(), Violation> {
-        self.flood.useless(now)
+        self.unasked.useless(1, now)
     }
 
     /// A frame of an invocation that is over: the one late answer of a cancelled one, what crossed with its CANCEL, or
     /// what an answered one must not send any more.
     fn late(&mut self, frame: &Frame, now: Instant) -> Result<Delivery, Violation> {
-        self.flood.useless(now)?;
+        self.unasked.useless(1, now)?;
         let slot = self.slots.get(frame.call_idx as usize);
         let answered = slot.is_some_and(|s| s.finished && s.issued.generation == frame.call_gen);
         let token = Token { idx: frame.call_idx, generation: frame.call_gen };

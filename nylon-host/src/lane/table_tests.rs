@@ -250,15 +250,58 @@ fn open_calls_are_bounded() {
     assert_eq!(give(&mut table, call, &[]), Err(Violation::Budget("open CALLs")));
 }
 
+/// Frames of an open call that say nothing.
+fn nothing(open: (Token, u32)) -> [(Frame, &'static [u8]); 2] {
+    let data = frame(wire::KIND_DATA, open, 0).flags(wire::FLAG_MORE);
+    [(data, &[]), (frame(wire::KIND_WINDOW, open, 8), &[0; 8])]
+}
+
 #[test]
-fn windows_that_free_nothing_are_not_kept() {
+fn frames_that_carry_nothing_are_not_kept() {
     let mut table = table();
     let open = open(&mut table);
-    for _ in 0..10_000 {
-        let window = frame(wire::KIND_WINDOW, open, 8);
-        assert_eq!(give(&mut table, window, &0u64.to_le_bytes()), Ok(true));
+    for (frame, payload) in nothing(open) {
+        for _ in 0..1_000 {
+            assert_eq!(give(&mut table, frame, payload), Ok(true));
+        }
     }
     assert_eq!(taken(&mut table, open.0), 0);
+    let end = frame(wire::KIND_DATA, open, 0);
+    assert_eq!(give(&mut table, end, &[]), Ok(true));
+    assert_eq!(taken(&mut table, open.0), 1, "an end is told");
+}
+
+#[test]
+fn frames_that_carry_nothing_have_a_budget_by_the_second() {
+    let limit = 10_000;
+    for (frame, payload) in nothing((Token { idx: 0, generation: 1 }, 1)) {
+        let mut table = table();
+        open(&mut table);
+        let start = Instant::now();
+        let mut send = |seconds: u64| {
+            let at = start + Duration::from_millis(1001 * seconds);
+            table.deliver(frame, Bytes::from_static(payload), || at).map(drop)
+        };
+        for second in 0..3 {
+            (0..limit).for_each(|_| send(second).expect("not more than is tolerated"));
+        }
+        assert_eq!(send(2), Err(Violation::Budget("frames that carry nothing")));
+    }
+}
+
+#[test]
+fn a_stream_of_single_bytes_is_no_flood() {
+    let mut table = table();
+    let open = open(&mut table);
+    let now = Instant::now();
+    let piece = frame(wire::KIND_DATA, open, 1).flags(wire::FLAG_MORE);
+    for n in 1..=100_000 {
+        table.deliver(piece, Bytes::from_static(b"x"), || now).expect("it carries a byte");
+        if n % 1000 == 0 {
+            taken(&mut table, open.0);
+            table.give_back(open.0, 1000, true);
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nylon_protocol::{Frame, Violation, wire};
@@ -141,6 +142,7 @@ impl Writer {
                     self.waiting -= cost(payload);
                     self.backlog.pop_front();
                     self.sent += 1;
+                    self.peer.made_room.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(PushError::Full) => {
                     let len = payload.len();

@@ -225,7 +225,9 @@ impl Machine {
     fn on_data(&mut self, method: u32, more: bool, payload: Bytes, now: Instant) -> Action {
         let staged = match method {
             wire::METHOD_SET_RESPONSE_STREAM_DATA if self.streaming => {
-                self.clock = Stopwatch::start(STREAM_IDLE, now);
+                if !payload.is_empty() {
+                    self.clock = Stopwatch::start(STREAM_IDLE, now);
+                }
                 return Action::Event(Event::StreamPiece(payload));
             }
             wire::METHOD_SET_RESPONSE_FULL_BODY => &mut self.staged_response,

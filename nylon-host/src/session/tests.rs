@@ -237,7 +237,9 @@ fn a_stream_lives_by_its_pieces() {
     assert_eq!(peer.left(), Some(300_000), "the handler's own time no longer counts");
     peer.after(299_000).data(wire::METHOD_SET_RESPONSE_STREAM_DATA, b"x");
     assert_eq!(peer.left(), Some(300_000));
-    let late = peer.after(300_000).data(wire::METHOD_SET_RESPONSE_STREAM_DATA, b"x");
+    peer.after(200_000).data(wire::METHOD_SET_RESPONSE_STREAM_DATA, b"");
+    assert_eq!(peer.left(), Some(100_000), "nothing is no piece");
+    let late = peer.after(100_000).data(wire::METHOD_SET_RESPONSE_STREAM_DATA, b"x");
     assert!(matches!(late, Action::Late), "{late:?}");
 }
 

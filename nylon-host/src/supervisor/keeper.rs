@@ -319,7 +319,9 @@ impl Keeper {
         for action in actions {
             match action {
                 Action::Start(generation, build) => self.start(generation, build),
-                Action::GiveUp(generation) => self.tell_worker(generation, WorkerOrder::GiveUp),
+                Action::GiveUp { generation, late } => {
+                    self.tell_worker(generation, WorkerOrder::GiveUp { late });
+                }
                 Action::Switch { admit, withdraw } => self.switch(&admit, &withdraw),
                 Action::WatchIdle(generation) => {
                     self.note_worker(EventKind::Draining, generation, "");

@@ -13,7 +13,7 @@ impl Display for CrashReport {
         writeln!(f, "crash {}", self.id)?;
         writeln!(f, "  program   {}", self.program.display())?;
         let Self { pid, generation, started, ended, .. } = self;
-        writeln!(f, "  worker    pid {pid}, generation {generation}, ready {started}")?;
+        writeln!(f, "  worker    pid {pid}, generation {generation}, from {started}")?;
         writeln!(f, "  ended     {ended}, after {}", ms(self.lived_ms))?;
         writeln!(f, "  how       {}", self.exit)?;
         writeln!(f, "  by        {}", self.cause)?;
@@ -60,6 +60,7 @@ impl Display for Cause {
             Self::Violation(rule) => write!(f, "the host: protocol violation: {rule}"),
             Self::Hung => f.write_str("the host: it hung"),
             Self::Killed(why) => write!(f, "the host: {why}"),
+            Self::NotReady(why) => write!(f, "the host, before it was ready: {why}"),
         }
     }
 }

@@ -111,7 +111,7 @@ fn a_report_as_text() {
         "\
 crash authz-7
   program   /opt/authz
-  worker    pid 4711, generation 7, ready 2026-11-23T20:17:38.000Z
+  worker    pid 4711, generation 7, from 2026-11-23T20:17:38.000Z
   ended     2026-11-23T20:17:50.123Z, after 12s 123ms
   how       killed by SIGKILL
   by        the host: protocol violation: head
@@ -154,6 +154,7 @@ fn every_end_has_words() {
         (Cause::NotTheHost, "itself, or something outside"),
         (Cause::Hung, "the host: it hung"),
         (Cause::Killed("over its memory".into()), "the host: over its memory"),
+        (Cause::NotReady("no answer".into()), "the host, before it was ready: no answer"),
     ] {
         assert_eq!(cause.to_string(), text);
     }

@@ -15,7 +15,7 @@ use super::output::Output;
 use super::spawn::Exit;
 use super::tail::LogLine;
 use super::{Plugin, PluginSpec};
-use crate::lane::{Fault, Lane, LaneDump, Peer, SessionDump};
+use crate::lane::{Fault, Lane, LaneDump, SessionDump};
 
 /// The end of a worker, as a report of it. Nothing of payloads is in it; request ids and what the worker printed are.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -30,11 +30,11 @@ pub struct CrashReport {
     pub generation: u32,
     /// Its process id.
     pub pid: u32,
-    /// When it was ready: RFC 3339, UTC.
+    /// When it was ready, or when it was started if it never was: RFC 3339, UTC.
     pub started: String,
     /// When it had ended: likewise.
     pub ended: String,
-    /// How long it served.
+    /// How long after that.
     pub lived_ms: u64,
     /// How its process ended.
     pub exit: ExitReport,
@@ -42,7 +42,7 @@ pub struct CrashReport {
     pub cause: Cause,
     /// Its memory when that was looked at last, if it was.
     pub rss_bytes: Option<u64>,
-    /// Its lanes as it left them: rings, last frames, sessions in flight.
+    /// Its lanes as it left them: rings, last frames, sessions in flight. None of one that never was ready.
     pub lanes: Vec<LaneDump>,
     /// What it printed last: 50 lines at most, also those that the log had no room for.
     pub log: Vec<LogLine>,
@@ -78,6 +78,8 @@ pub enum Cause {
     Hung,
     /// The host, for another reason.
     Killed(String),
+    /// The host, as it never became a worker: what it did instead.
+    NotReady(String),
 }
 
 impl CrashReport {
@@ -111,38 +113,45 @@ impl From<Option<&Fault>> for Cause {
     }
 }
 
-/// Makes the report of a worker whose process is gone and whose sessions are still open; kept with its plugin's once its
-/// last words are read. `rss` is its memory in bytes, if somebody knows.
-pub(super) fn make(
-    plugin: &Arc<Plugin>,
-    spec: &PluginSpec,
-    peer: &Peer,
-    exit: &io::Result<Exit>,
-    lanes: &[Arc<Lane>],
-    output: &Output,
-    rss: Option<u64>,
-) {
-    let now = Instant::now();
-    let (since, started) = peer.since;
-    let mut report = CrashReport {
-        id: format!("{}-{}", spec.name, peer.generation),
-        plugin: spec.name.clone(),
-        program: spec.program.clone(),
-        generation: peer.generation,
-        pid: peer.pid,
-        started: humantime::format_rfc3339_millis(started).to_string(),
-        ended: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-        lived_ms: now.duration_since(since).as_millis().try_into().unwrap_or(u64::MAX),
-        exit: exit.into(),
-        cause: peer.fault().into(),
-        rss_bytes: rss,
-        lanes: lanes.iter().map(|lane| lane.dump(now)).collect(),
-        log: Vec::new(),
-    };
-    let (plugin, dir, last_words) =
-        (plugin.clone(), spec.crash_reports.clone(), output.last_words());
-    tokio::spawn(async move {
-        report.log = last_words.await;
-        plugin.crashes.keep(report, dir).await;
-    });
+/// A worker whose process is gone and was not asked to go.
+pub(super) struct Ended<'a> {
+    pub(super) spec: &'a PluginSpec,
+    pub(super) generation: u32,
+    pub(super) pid: u32,
+    /// When it was ready, or started if it never was, by both clocks.
+    pub(super) since: (Instant, SystemTime),
+    pub(super) exit: &'a io::Result<Exit>,
+    pub(super) cause: Cause,
+    /// Its memory in bytes, if somebody knows.
+    pub(super) rss: Option<u64>,
+}
+
+impl Ended<'_> {
+    /// Makes the report of it, while the sessions of its lanes are still open; kept with its plugin's once its last words
+    /// are read.
+    pub(super) fn report(self, plugin: &Arc<Plugin>, lanes: &[Arc<Lane>], output: &Output) {
+        let Self { spec, generation, pid, since: (since, started), exit, cause, rss } = self;
+        let now = Instant::now();
+        let mut report = CrashReport {
+            id: format!("{}-{generation}", spec.name),
+            plugin: spec.name.clone(),
+            program: spec.program.clone(),
+            generation,
+            pid,
+            started: humantime::format_rfc3339_millis(started).to_string(),
+            ended: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            lived_ms: now.duration_since(since).as_millis().try_into().unwrap_or(u64::MAX),
+            exit: exit.into(),
+            cause,
+            rss_bytes: rss,
+            lanes: lanes.iter().map(|lane| lane.dump(now)).collect(),
+            log: Vec::new(),
+        };
+        let (plugin, dir, last_words) =
+            (plugin.clone(), spec.crash_reports.clone(), output.last_words());
+        tokio::spawn(async move {
+            report.log = last_words.await;
+            plugin.crashes.keep(report, dir).await;
+        });
+    }
 }

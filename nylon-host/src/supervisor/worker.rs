@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nylon_protocol::handshake::{Hello, VersionRange};
 use nylon_protocol::segment::Header;
@@ -20,10 +20,11 @@ use super::machine::{Build, Generation};
 use super::output::{self, Output};
 use super::policy::DrainStreams;
 use super::program::Held;
+use super::report::{Cause, Ended};
 use super::shown::Shown;
 use super::spawn::{Child, Exit, Process, Spawner};
 use super::{
-    Bounds, EventKind, LOG, Of, Plugin, PluginSpec, SHOW_EVERY, WorkerState, cpus, memory, report,
+    Bounds, EventKind, LOG, Of, Plugin, PluginSpec, SHOW_EVERY, WorkerState, cpus, memory,
 };
 use crate::error::StartError;
 use crate::lane::{Fault, Gate, Lane, Peer, Registry, Shape, WaitPolicy};
@@ -39,8 +40,8 @@ const LEFT_EVERY: Duration = Duration::from_millis(20);
 /// What is wanted of a worker.
 #[derive(Debug)]
 pub(super) enum WorkerOrder {
-    /// It is not wanted any more, or late: it does not become one.
-    GiveUp,
+    /// It is `late`, or not wanted any more: it does not become one.
+    GiveUp { late: bool },
     /// Report when no request needs it any more.
     WatchIdle,
     /// Run the shutdown hooks within so long.
@@ -169,7 +170,7 @@ impl Job {
                         child.quit();
                     }
                     // Nobody keeps it any more, either.
-                    Some(WorkerOrder::Kill | WorkerOrder::GiveUp) | None => {
+                    Some(WorkerOrder::Kill | WorkerOrder::GiveUp { .. }) | None => {
                         plugin.note(EventKind::Killed, of, "its time to stop was over");
                         break;
                     }
@@ -194,7 +195,10 @@ impl Job {
             peer.report(Fault::Hung);
         }
         if !stopping {
-            report::make(&plugin, &self.spec, &peer, &exit, &lanes, &output, memory.last());
+            let (spec, since, rss) = (&self.spec, peer.since, memory.last());
+            let (exit, cause) = (&exit, peer.fault().into());
+            let ended = Ended { spec, generation, pid, since, exit, cause, rss };
+            ended.report(&plugin, &lanes, &output);
         }
         segments.set_state(wire::STATE_CLOSED);
         let board = &plugin.board;
@@ -249,7 +253,7 @@ impl Job {
 
         let process = spawned.await.map_err(|e| e.of(spec))?;
         let Process { mut child, control, stdout, stderr, confinement } = process;
-        let pid = child.pid;
+        let (pid, since) = (child.pid, (Instant::now(), SystemTime::now()));
         if confinement.missing().next().is_some() {
             tracing::warn!(target: LOG, plugin = %spec.name, pid, sandbox = %confinement, "confined less than asked for");
         }
@@ -298,12 +302,16 @@ impl Job {
             segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
             Ok::<_, Refusal>((ok, minor, limits))
         };
+        let mut late = false;
         let shaken = tokio::select! {
             biased;
             shaken = shaken => Some(shaken),
             // A child it left behind may hold its socket open.
             _ = ended.readable() => Some(Err(Refusal::Closed)),
-            _ = orders.recv() => None,
+            order = orders.recv() => {
+                late = matches!(order, Some(WorkerOrder::GiveUp { late: true }));
+                None
+            }
         };
         let (ok, minor, limits) = match shaken {
             Some(Ok(done)) => done,
@@ -315,12 +323,22 @@ impl Job {
                         .is_ok();
                 // Also when it has ended: what it forked is still there.
                 child.kill();
-                let exit = reap(&mut child, &ended).await.ok();
-                let exited = exit.filter(|_| ended_itself);
+                let exit = reap(&mut child, &ended).await;
+                let exited = exit.as_ref().ok().copied().filter(|_| ended_itself);
+                let itself = exited.is_some() && matches!(failed, Some(Err(Refusal::Closed)));
+                let unwanted = failed.is_none() && !late;
                 let (why, permanent) = match failed {
                     Some(Err(refusal)) => explain(&refusal, exited, spec),
-                    _ => (no_answer(spec), false),
+                    _ if late => (no_answer(spec), false),
+                    _ => ("it was not wanted any more before it was ready".into(), false),
                 };
+                if !unwanted {
+                    let cause =
+                        if itself { Cause::NotTheHost } else { Cause::NotReady(why.clone()) };
+                    let (exit, rss) = (&exit, None);
+                    let ended = Ended { spec, generation, pid, since, exit, cause, rss };
+                    ended.report(plugin, &[], &output);
+                }
                 return Err(StartError::Handshake { plugin: spec.name.clone(), why, permanent });
             }
         };

@@ -121,8 +121,10 @@ fn serve(mode: &str, mut worker: Worker) -> Outcome {
         log("seed", seed);
         scribble(worker.memory.clone(), seed, Duration::from_millis(350), until);
     }
-    if mode == "wakes" {
-        wake_gently(&worker)?;
+    match mode {
+        "wakes" => wake(&worker, Duration::from_micros(500))?,
+        "pesters" => wake(&worker, Duration::from_micros(150))?,
+        _ => {}
     }
     loop {
         let call = worker.next_call()?;
@@ -141,8 +143,8 @@ fn serve(mode: &str, mut worker: Worker) -> Outcome {
     }
 }
 
-/// Wakes the host for nothing, 2000 times a second: a nuisance, and no flood.
-fn wake_gently(worker: &Worker) -> Outcome {
+/// Wakes the host for nothing, once in `pause`: a nuisance, and no flood.
+fn wake(worker: &Worker, pause: Duration) -> Outcome {
     let bell = worker.bell()?;
     thread::spawn(move || {
         for n in 1u64.. {
@@ -150,7 +152,7 @@ fn wake_gently(worker: &Worker) -> Outcome {
             if n.is_multiple_of(500) {
                 log("wakes", 500);
             }
-            thread::sleep(Duration::from_micros(500));
+            thread::sleep(pause);
         }
     });
     Ok(())

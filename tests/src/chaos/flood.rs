@@ -73,7 +73,7 @@ async fn one(mode: Mode, how: &str, found: &mut Found) {
 #[derive(Default)]
 struct Attacks {
     happened: u32,
-    /// From the first frame or wake of a flood to the flooder's end, as the host counted it.
+    /// From the first frame or wake of a flood to the flooder's end.
     kills: Vec<Duration>,
     /// The host's, while they lasted, and how long that was.
     cpu: Duration,
@@ -84,17 +84,15 @@ struct Attacks {
 async fn attack(gateway: &Gateway, client: &Client, log: &Path, rounds: u32) -> Attacks {
     let mut all = Attacks::default();
     for _ in 0..rounds {
-        honest(client).await;
+        let flooder = honest(client).await;
         let before = marks(log).len();
-        let crashes = telemetry::row(gateway.pid(), "bad").unwrap_or_default().crashes;
         let (cpu, asked) = (proc::cpu(gateway.pid()), Instant::now());
         let attacking = client.clone();
         let attack = tokio::spawn(async move { attacking.try_get("/attack").await });
-        let gone = || telemetry::row(gateway.pid(), "bad").is_some_and(|r| r.crashes > crashes);
-        while !gone() && asked.elapsed() < PATIENCE {
+        while proc::alive(flooder) && asked.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let dead = gone().then(monotonic_ns);
+        let dead = (!proc::alive(flooder)).then(monotonic_ns);
         all.cpu += proc::cpu(gateway.pid()).saturating_sub(cpu);
         all.time += asked.elapsed();
         let _ = attack.await;
@@ -117,10 +115,14 @@ fn marks(log: &Path) -> Vec<u64> {
     text.lines().filter_map(|l| l.strip_prefix("attack ")?.parse().ok()).collect()
 }
 
-/// Waits until the hostile worker serves.
-async fn honest(client: &Client) {
+/// Waits until the hostile worker serves; its process.
+async fn honest(client: &Client) -> u32 {
     let end = Instant::now() + Duration::from_secs(15);
-    while !client.try_get("/honest").await.is_ok_and(|a| a.status == 200) {
+    loop {
+        let answer = client.try_get("/honest").await.ok().filter(|a| a.status == 200);
+        if let Some(pid) = answer.and_then(|a| a.header("x-pid").parse().ok()) {
+            return pid;
+        }
         assert!(Instant::now() < end, "no new worker serves");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -18,11 +18,21 @@ pub(super) async fn kernel(mode: Mode) -> Found {
     let mut found = Found::new(mode);
     interrupted(mode, &mut found).await;
     woken(mode, &mut found).await;
-    let nofile = Refusal { what: "descriptors", limit: "nofile", user: None };
+    let nofile =
+        Refusal { what: "descriptors", limit: "nofile", says: "Too many open files", user: None };
     refused(mode, &mut found, nofile).await;
+    // What holds for a file's size holds for a memfd's (fallocate(2), RLIMIT_FSIZE), without a disk to fill.
+    let memory =
+        Refusal { what: "shared memory", limit: "fsize", says: "shared memory: ", user: None };
+    refused(mode, &mut found, memory).await;
     // Root may have as many processes as it likes.
     let nobody = rustix::process::geteuid().is_root().then_some(65_534);
-    let nproc = Refusal { what: "processes", limit: "nproc", user: nobody };
+    let nproc = Refusal {
+        what: "processes",
+        limit: "nproc",
+        says: "Resource temporarily unavailable",
+        user: nobody,
+    };
     refused(mode, &mut found, nproc).await;
     jumped(mode, &mut found).await;
     found
@@ -89,6 +99,8 @@ struct Refusal {
     what: &'static str,
     /// As prlimit(1) calls it.
     limit: &'static str,
+    /// What the log says of a start that met it.
+    says: &'static str,
     /// As whom the gateway runs, if not as we do.
     user: Option<u32>,
 }
@@ -133,8 +145,11 @@ async fn refused(mode: Mode, found: &mut Found, refusal: Refusal) {
     refusal.soft(gateway.pid(), Some(&before));
     let (a, b) = (a.end().await, b.end().await);
 
-    let failed = gateway.log_lines(|l| l.contains("cannot start")).len();
-    found.count(format!("{what}: {failed} starts were refused, and logged"), failed > 0);
+    let failed = gateway.log_lines(|l| l.contains("cannot start"));
+    found.count(
+        format!("{what}: {} starts were refused, first {:?}", failed.len(), failed.first()),
+        failed.iter().any(|l| l.contains(refusal.says)),
+    );
     let counted = bed::ended(&gateway, "SIGKILL", 2).await;
     found.count(format!("{what}: {counted} workers ended"), counted == 2);
     still_runs(found, &mut gateway);
@@ -164,8 +179,10 @@ async fn jumped(mode: Mode, found: &mut Found) {
     killed.iter().for_each(|pid| proc::kill(*pid, Signal::SIGKILL));
     let (a, b) = (a.end().await, b.end().await);
     let back = bed::pids(&client, "/load/a", 2).await.len();
-    let hours: std::collections::BTreeSet<String> =
-        gateway.log_lines(|_| true).iter().filter_map(|l| Some(l.get(..13)?.to_owned())).collect();
+    // What is no warning about the configuration begins with its time.
+    let lines = gateway.log_lines(|l| l.starts_with("20"));
+    let hours: std::collections::BTreeSet<&str> =
+        lines.iter().filter_map(|l| l.get(..13)).collect();
     found.count(format!("clock: the log was written in the hours {hours:?}"), hours.len() > 1);
     still_runs(found, &mut gateway);
     none_wrong(found, &[&a, &b]);

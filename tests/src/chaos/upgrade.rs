@@ -1,8 +1,12 @@
 //! R14: a plugin's program is replaced while requests come.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use serde_json::json;
 
 use super::bed::{self, Load, still_runs, untouched};
 use super::{Found, Mode};
@@ -15,8 +19,10 @@ pub(super) async fn upgraded(mode: Mode) -> Found {
     let rounds: usize = mode.pick(4, 9, 120);
     let up = Upstream::start().await;
     let site = bed::two(&up).path("/versions", "up", &[step("a", "versions")]);
+    // In one folder: an upgrade takes programs from that of the one it has.
     let programs = ["v1", "v2"].map(|name| copy(&site, name));
-    let broken = program::hostile();
+    let broken = broken(&site);
+    let site = site.change("a", json!({"file": programs[0]}));
     let mut gateway = Gateway::start(&site).await;
     let client = Client::new(gateway.addr);
     let duration = every * u32::try_from(rounds + 1).expect("few");
@@ -68,6 +74,14 @@ pub(super) async fn upgraded(mode: Mode) -> Found {
 fn copy(site: &Site, name: &str) -> PathBuf {
     let to = site.dir().join(name);
     std::fs::copy(program::plugin("probe"), &to).expect("a copy");
+    to
+}
+
+/// A program that ends before it is a worker.
+fn broken(site: &Site) -> PathBuf {
+    let to = site.dir().join("broken");
+    std::fs::write(&to, "#!/bin/sh\nexit 3\n").expect("a file");
+    std::fs::set_permissions(&to, Permissions::from_mode(0o755)).expect("it is ours");
     to
 }
 

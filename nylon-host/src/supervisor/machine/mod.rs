@@ -89,8 +89,8 @@ pub(crate) enum Command {
 pub(crate) enum Action {
     /// Start a worker of `build`.
     Start(Generation, Build),
-    /// Its time to start is over, or nobody wants it: kill it. [`Event::NotStarted`] follows.
-    GiveUp(Generation),
+    /// Its time to start is over (`late`), or nobody wants it: kill it. [`Event::NotStarted`] follows.
+    GiveUp { generation: Generation, late: bool },
     /// From now on these take requests and those do not, in one step.
     Switch { admit: Vec<Generation>, withdraw: Vec<Generation> },
     /// Tell when no request needs it any more.
@@ -320,7 +320,8 @@ impl Machine {
                 }
                 State::Starting { until } if until <= now => {
                     worker.state = State::Dying;
-                    out.push(Action::GiveUp(worker.generation));
+                    let generation = worker.generation;
+                    out.push(Action::GiveUp { generation, late: true });
                 }
                 State::Ready { since, look: Some(at), silent } if at <= now => {
                     worker.state = State::Ready { since, look: Some(now + ping), silent };
@@ -675,7 +676,7 @@ impl Machine {
             if which(w) && matches!(w.state, State::Starting { .. }) {
                 w.asked = true;
                 w.state = State::Dying;
-                out.push(Action::GiveUp(w.generation));
+                out.push(Action::GiveUp { generation: w.generation, late: false });
             }
             !(which(w) && matches!(w.state, State::Waiting { .. }))
         });

@@ -185,7 +185,7 @@ impl World {
         for action in actions {
             match action {
                 Action::Start(generation, build) => self.start(generation, build),
-                Action::GiveUp(generation) => {
+                Action::GiveUp { generation, .. } => {
                     self.process(generation).asked |= true;
                     let after = self.random.ms(50);
                     self.later(after, Event::NotStarted { generation, permanent: false });
