@@ -31,7 +31,9 @@ fn assert_valid(description: &Value, schema: &Value, value: &Value, what: &str) 
 
 /// A gateway with the plugin `probe`, two workers, and its site.
 async fn start() -> (Site, Gateway) {
-    let site = Site::new().plugin_with("probe", "probe", json!({"workers": 2, "timeout": "30s"}));
+    // What `hello` wants to start as well: another program that an upgrade tries.
+    let keys = json!({"workers": 2, "timeout": "30s", "config": {"greeting": "hi"}});
+    let site = Site::new().plugin_with("probe", "probe", keys);
     let site = site.service("asks", "probe", "admin", Value::Null).path("/asks", "asks", &[]);
     let site = site.service("orphan", "probe", "admin-orphan", Value::Null);
     let site = site.path("/orphan", "orphan", &[]);
@@ -70,7 +72,8 @@ async fn what_is_served_is_described_and_back() {
         ENDPOINTS.iter().map(|e| (e.method.to_owned(), e.path.to_owned())).collect();
     let mut listed: Vec<_> = operations.iter().map(|(m, p, _)| (m.clone(), p.clone())).collect();
     let mut wanted = served.clone();
-    (listed.sort(), wanted.sort());
+    listed.sort();
+    wanted.sort();
     assert_eq!(listed, wanted, "docs/openapi.json: run `nylon openapi > docs/openapi.json`");
     // A rollback needs an upgrade before it, a resume is the last word after pause and drain: the order of the table.
     operations.sort_by_key(|(method, path, _)| {
@@ -174,6 +177,14 @@ async fn each_verb_prints_json_as_described() {
             }
         }
     }
+    // Asks nobody, and is described all the same.
+    let mut top = tokio::process::Command::new(program::nylon());
+    top.args(["top", "--once", "--json", "--pid", &gateway.pid().to_string()]);
+    let printed = top.output().await.expect("it runs").stdout;
+    let schema = json!({"$ref": "#/components/schemas/Top"});
+    let printed: Value = serde_json::from_slice(&printed).expect("JSON");
+    assert_eq!(printed["plugins"][0]["name"], "probe");
+    assert_valid(&described, &schema, &printed, "top");
     // A refusal is JSON as well.
     let refused = verb(&site, &["restart", "nobody", "--json"]).await;
     assert_eq!(refused.0, 1);
@@ -225,13 +236,18 @@ async fn verbs_do_what_they_say() {
     assert_eq!((status().await, verb(&site, &["health"]).await.0), (200, 0));
 
     // Another program: from the directories that are named, and one that is a plugin.
-    let other = program::plugin("probe").with_file_name("probe-other");
-    let refused = gateway.operate(&site, &["upgrade", "probe", "--program", "/bin/true"]).await;
-    assert!(refused.as_ref().is_err_and(|e| e.contains("admin.programs")), "{refused:?}");
-    let refused = gateway
-        .operate(&site, &["upgrade", "probe", "--program", &other.display().to_string()])
-        .await;
-    assert!(refused.is_err(), "{refused:?}");
+    let beside = |name| program::plugin(name).display().to_string();
+    program::plugin("probe");
+    for (file, why) in [
+        ("/bin/true".to_owned(), "admin.programs"),
+        (beside("mute"), "must call sdk.Serve()"),
+        (beside("hello"), "it has no entry `"),
+        (beside("probe") + "-not", "No such file"),
+    ] {
+        let refused = gateway.operate(&site, &["upgrade", "probe", "--program", &file]).await;
+        assert!(refused.as_ref().is_err_and(|e| e.contains(why)), "{file}: {refused:?}");
+        assert_eq!(status().await, 200, "{file}");
+    }
     let refused = gateway.operate(&site, &["rollback", "probe"]).await;
     assert!(refused.as_ref().is_err_and(|e| e.contains("no earlier build")), "{refused:?}");
     assert_eq!(status().await, 200);
@@ -292,7 +308,8 @@ async fn tcp_is_for_who_has_the_token() {
     let (host, json) = (("host", "localhost"), ("content-type", "application/json"));
     let bearer = ("authorization", "Bearer 0123456789abcdef0123");
     let pause = "/v1/plugins/probe/pause";
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    type Headers<'h> = &'h [(&'h str, &'h str)];
+    let cases: &[(&str, Headers<'_>, u16)] = &[
         ("GET", &[host, bearer, json], 405),
         ("HEAD", &[host, bearer, json], 405),
         ("POST", &[host, json], 401),

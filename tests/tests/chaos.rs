@@ -21,4 +21,5 @@ rows! {
     r8_plugins_never_become_ready: "R8", 60 s;
     r12_the_host_is_killed: "R12", 60 s;
     r13_the_configuration_is_reloaded: "R13", 60 s;
+    r14_a_plugin_is_upgraded: "R14", 90 s;
 }

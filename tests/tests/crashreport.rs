@@ -78,6 +78,9 @@ async fn a_killed_worker_leaves_a_file_with_all_it_had() {
         let line = format!("held {id}");
         eventually(&line, SOON, || site.trace().contains(&line).then_some(())).await;
     }
+    let dump = gateway.operate(&site, &["dump", "probe"]).await.expect("a dump");
+    assert!(dump.contains(&format!("pid {worker}")) && dump.contains("slots"), "{dump}");
+    assert!(requests.iter().all(|id| dump.contains(id)), "{dump}");
     proc::kill(worker, Signal::SIGKILL);
     for held in held {
         assert_eq!(held.await.expect("no panic").status, 502);
@@ -94,6 +97,17 @@ async fn a_killed_worker_leaves_a_file_with_all_it_had() {
     assert_lines(&report);
     let taken = |f: &&nylon_host::inspect::FrameDump| !f.taken;
     assert_eq!(report.lanes[0].frames.iter().filter(taken).count(), 0, "{report}");
+
+    // What an operator is shown is the same, as data and for the eye.
+    let shown = gateway.operate(&site, &["crash", "show", "probe", "--json"]).await.expect("it");
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(shown, json!(report));
+    let shown = gateway.operate(&site, &["crash", "show", "probe-1"]).await.expect("it");
+    assert_eq!(shown, report.to_string().trim());
+    let said = ["killed by SIGKILL", "generation 1,", "line 11", "line 60"];
+    for part in requests.iter().chain(&said) {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
     assert!(gateway.running());
 }
 

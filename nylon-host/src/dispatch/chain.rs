@@ -250,6 +250,7 @@ impl ChainBuilder {
     fn step(&mut self, item: Item) -> Result<PluginStep, UnknownPlugin> {
         let bound = self.bound.iter().find(|(plugin, _)| *plugin.name == *item.plugin).cloned();
         let (plugin, binding) = bound.ok_or_else(|| UnknownPlugin(item.plugin.clone()))?;
+        binding.registry.use_entry(&item.entry);
         let pair = (item.plugin.clone(), item.entry.clone());
         let slot = self.pairs.iter().position(|p| *p == pair).unwrap_or_else(|| {
             self.pairs.push(pair);

@@ -1,8 +1,9 @@
 //! The ready lanes of one build of a plugin, and which of them takes the next session.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::Lane;
 
@@ -11,6 +12,8 @@ use super::Lane;
 pub(crate) struct Registry {
     lanes: RwLock<Vec<Arc<Lane>>>,
     next: AtomicUsize,
+    /// Entries that chains ask for.
+    entries: Mutex<BTreeSet<String>>,
 }
 
 impl Registry {
@@ -36,6 +39,20 @@ impl Registry {
                 Some(Pin::new(sound.unwrap_or(&many[turn])))
             }
         }
+    }
+
+    /// A chain asks for this entry.
+    pub(crate) fn use_entry(&self, entry: &str) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if !entries.contains(entry) {
+            entries.insert(entry.to_owned());
+        }
+    }
+
+    /// Those of `entries` that chains ask for.
+    pub(crate) fn in_use(&self, entries: &[String]) -> Vec<String> {
+        let used = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter(|entry| used.contains(*entry)).cloned().collect()
     }
 
     /// All lanes in service.

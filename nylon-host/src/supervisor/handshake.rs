@@ -34,6 +34,9 @@ pub(super) enum Refusal {
     /// Its protocol is not ours, whoever noticed.
     #[error("{0}: rebuild the plugin with an SDK of this host's release")]
     Mismatch(String),
+    /// It is to take the place of a program that has this entry, and does not have it.
+    #[error("it has no entry `{0}`, which routes use: change them first, and reload")]
+    Lacks(String),
     /// It sent something else.
     #[error("it does not speak Nylon's handshake ({0}): is it a Nylon worker?")]
     Junk(String),
@@ -41,7 +44,10 @@ pub(super) enum Refusal {
 
 impl Refusal {
     pub(super) fn is_permanent(&self) -> bool {
-        matches!(self, Self::Mismatch(_) | Self::Junk(_) | Self::Said { permanent: true, .. })
+        matches!(
+            self,
+            Self::Mismatch(_) | Self::Lacks(_) | Self::Junk(_) | Self::Said { permanent: true, .. }
+        )
     }
 }
 

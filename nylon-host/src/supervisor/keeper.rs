@@ -58,6 +58,8 @@ pub(crate) struct Built {
     pub(super) bounds: Arc<Bounds>,
     pub(super) binding: u64,
     program: Arc<Held>,
+    /// Entries that it must have.
+    needs: Arc<[String]>,
     /// A worker of it has been ready.
     proved: bool,
 }
@@ -205,7 +207,9 @@ impl Keeper {
                 };
                 let mut spec = PluginSpec::clone(&built.spec);
                 spec.program = program.unwrap_or(spec.program);
-                let built = Built { spec: Arc::new(spec), ..built.anew() };
+                // What routes use they go on finding.
+                let needs = built.registry.in_use(&self.plugin.board.entries()).into();
+                let built = Built { spec: Arc::new(spec), needs, ..built.anew() };
                 self.replace(built, What::Upgrade, answer);
             }
             Order::Rollback(answer) => match self.previous.and_then(|b| self.builds.get(&b)) {
@@ -357,6 +361,7 @@ impl Keeper {
             plugin: self.plugin.clone(),
             spec: built.spec.clone(),
             program: built.program.clone(),
+            needs: built.needs.clone(),
             registry: built.registry.clone(),
             bounds: built.bounds.clone(),
             shown: self.plugin.board.worker(),
@@ -550,7 +555,8 @@ impl Built {
         bounds: Arc<Bounds>,
         binding: u64,
     ) -> Self {
-        Self { spec, registry, bounds, binding, program: Arc::default(), proved: false }
+        let (program, needs) = (Arc::default(), Arc::default());
+        Self { spec, registry, bounds, binding, program, needs, proved: false }
     }
 
     /// The same but for the program, which is looked for anew.
@@ -561,7 +567,8 @@ impl Built {
 
     /// The very same, for another build of it.
     fn again(&self) -> Self {
-        Self { program: self.program.clone(), proved: self.proved, ..self.anew() }
+        let (program, needs) = (self.program.clone(), self.needs.clone());
+        Self { program, needs, proved: self.proved, ..self.anew() }
     }
 }
 

@@ -224,6 +224,11 @@ impl Board {
         });
     }
 
+    /// Entries of the worker that introduced itself last.
+    pub(super) fn entries(&self) -> Vec<String> {
+        self.lock().entries.clone()
+    }
+
     pub(super) fn ready(&self, pid: u32) {
         self.change(|s| s.pid = pid);
     }

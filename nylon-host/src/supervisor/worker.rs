@@ -81,6 +81,8 @@ pub(super) struct Job {
     pub(super) plugin: Arc<Plugin>,
     pub(super) spec: Arc<PluginSpec>,
     pub(super) program: Arc<Held>,
+    /// Entries without which it is of no use.
+    pub(super) needs: Arc<[String]>,
     pub(super) registry: Arc<Registry>,
     pub(super) bounds: Arc<Bounds>,
     /// What others see of it.
@@ -235,7 +237,9 @@ impl Job {
     /// Spawns a worker, shakes hands and opens its lanes, until an order says that it is late. A process takes a while to
     /// get to its main: what the host can do without it is done meanwhile.
     async fn start(&mut self) -> Result<Worker, StartError> {
-        let Self { plugin, spec, program, bounds, generation, build, spawner, orders, .. } = self;
+        let Self {
+            plugin, spec, program, needs, bounds, generation, build, spawner, orders, ..
+        } = self;
         let (spec, generation) = (&**spec, *generation);
         let spawned = spawner.spawn(spec.clone(), program.clone());
         let host = |what| move |source: io::Error| StartError::Host { what, source };
@@ -300,6 +304,9 @@ impl Job {
             let limits = cpus::Limits::read();
             let (ok, minor) = control.hello_ok(&hello).await?;
             segments.check_worker_header().map_err(|v| Refusal::Mismatch(v.to_string()))?;
+            if let Some(lacks) = needs.iter().find(|need| !ok.entries.contains(need)) {
+                return Err(Refusal::Lacks(lacks.clone()));
+            }
             Ok::<_, Refusal>((ok, minor, limits))
         };
         let mut late = false;

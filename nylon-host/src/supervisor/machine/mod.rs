@@ -178,8 +178,10 @@ struct Candidate {
 
 /// Handlers past their deadline that make a worker one to replace.
 pub(crate) const STUCK_MAX: usize = 16;
-/// Looks in a row that see nothing before a worker is given up.
-const SILENT_MAX: u8 = 2;
+/// Looks in each period of [`Supervision::ping`](super::policy::Supervision): a worker that falls silent is asked soon.
+const LOOKS: u8 = 4;
+/// Looks in a row that see nothing before a worker is given up: two periods of them.
+const SILENT_MAX: u8 = 2 * LOOKS;
 /// How often the load is measured where the number of workers may change.
 const MEASURE: Duration = Duration::from_secs(1);
 /// Calls in flight for each worker above which another is started.
@@ -324,7 +326,8 @@ impl Machine {
                     out.push(Action::GiveUp { generation, late: true });
                 }
                 State::Ready { since, look: Some(at), silent } if at <= now => {
-                    worker.state = State::Ready { since, look: Some(now + ping), silent };
+                    worker.state =
+                        State::Ready { since, look: Some(now + ping / u32::from(LOOKS)), silent };
                     out.push(Action::Look(worker.generation));
                 }
                 State::Draining { until, hung } if until <= now => self.end(i, hung, now, out),
@@ -360,7 +363,8 @@ impl Machine {
                 if let Some(i) = self.find(generation)
                     && let State::Ready { since, look: None, silent } = self.workers[i].state
                 {
-                    let look = Some(now + self.policy_of(self.workers[i].build).keep.ping);
+                    let ping = self.policy_of(self.workers[i].build).keep.ping;
+                    let look = Some(now + ping / u32::from(LOOKS));
                     self.workers[i].state = State::Ready { since, look, silent };
                     // The answer to this first PING is what the first look asks for.
                     out.push(Action::Look(generation));
