@@ -9,18 +9,9 @@ use clap::{Args, Subcommand};
 pub enum Operate {
     /// List the plugins and their workers.
     Ps(Ask),
-    /// Start a plugin's workers anew, beside those that serve.
-    Restart(Named),
-    /// Take a plugin out of service, and stop its workers when their requests are done.
-    Drain(Named),
-    /// Bring another program of a plugin into service, or the same file as it is now.
-    Upgrade(UpgradeArgs),
-    /// Take the last upgrade of a plugin back.
-    Rollback(Named),
-    /// Send a plugin no new requests; its workers stay.
-    Pause(Named),
-    /// Send a paused or drained plugin requests again.
-    Resume(Named),
+    /// Change one plugin.
+    #[command(flatten)]
+    One(PluginVerb),
     /// Serve the configuration as it is now, or say why not.
     Reload(Ask),
     /// Say whether the gateway can do its work, and what keeps it from that.
@@ -44,17 +35,17 @@ pub enum Operate {
 /// What can be done to one plugin.
 #[derive(Debug, Subcommand)]
 pub enum PluginVerb {
-    /// Start its workers anew, beside those that serve.
+    /// Start a plugin's workers anew, beside those that serve.
     Restart(Named),
-    /// Take it out of service, and stop its workers when their requests are done.
+    /// Take a plugin out of service, and stop its workers when their requests are done.
     Drain(Named),
-    /// Bring another program into service, or the same file as it is now.
+    /// Bring another program of a plugin into service, or the same file as it is now.
     Upgrade(UpgradeArgs),
-    /// Take the last upgrade back.
+    /// Take the last upgrade of a plugin back.
     Rollback(Named),
-    /// Send it no new requests; its workers stay.
+    /// Send a plugin no new requests; its workers stay.
     Pause(Named),
-    /// Send it requests again.
+    /// Send a paused or drained plugin requests again.
     Resume(Named),
 }
 
@@ -181,18 +172,12 @@ impl Operate {
     pub fn is_json(&self) -> bool {
         match self {
             Self::Ps(ask) | Self::Reload(ask) | Self::Health(ask) => ask.json,
-            Self::Restart(named)
-            | Self::Drain(named)
-            | Self::Rollback(named)
-            | Self::Pause(named)
-            | Self::Resume(named)
-            | Self::Dump(named) => named.ask.json,
-            Self::Upgrade(args) => args.named.ask.json,
+            Self::Dump(named) => named.ask.json,
             Self::Logs(args) => args.lines.ask.json,
             Self::Events(args) => args.ask.json,
             Self::Crash(Crash::List(args)) => args.ask.json,
             Self::Crash(Crash::Show(args)) => args.ask.json,
-            Self::Plugin(verb) => verb.is_json(),
+            Self::One(verb) | Self::Plugin(verb) => verb.is_json(),
             Self::Openapi => true,
         }
     }

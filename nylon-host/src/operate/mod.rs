@@ -77,27 +77,7 @@ async fn ask(verb: &Operate) -> Result<ExitCode, Trouble> {
         }
         Operate::Health(ask) => return health(ask).await,
         Operate::Reload(ask) => reload(ask).await?,
-        Operate::Restart(named) | Operate::Plugin(PluginVerb::Restart(named)) => {
-            change(named, "restart", &json!({})).await?;
-        }
-        Operate::Drain(named) | Operate::Plugin(PluginVerb::Drain(named)) => {
-            change(named, "drain", &json!({})).await?;
-        }
-        Operate::Rollback(named) | Operate::Plugin(PluginVerb::Rollback(named)) => {
-            change(named, "rollback", &json!({})).await?;
-        }
-        Operate::Pause(named) | Operate::Plugin(PluginVerb::Pause(named)) => {
-            change(named, "pause", &json!({})).await?;
-        }
-        Operate::Resume(named) | Operate::Plugin(PluginVerb::Resume(named)) => {
-            change(named, "resume", &json!({})).await?;
-        }
-        Operate::Upgrade(args) | Operate::Plugin(PluginVerb::Upgrade(args)) => {
-            let UpgradeArgs { named, program } = args;
-            // The gateway has another working directory.
-            let program = program.as_ref().map(std::path::absolute).transpose()?;
-            change(named, "upgrade", &json!({"program": program})).await?;
-        }
+        Operate::One(verb) | Operate::Plugin(verb) => change(verb).await?,
         Operate::Dump(named) => {
             let path = plugin_path(&named.plugin, "/dump");
             let text = |dump: &Dump| match dump.workers.as_slice() {
@@ -157,16 +137,31 @@ fn out(text: &str) -> Result<(), Trouble> {
     Ok(stdout.flush()?)
 }
 
-async fn change(named: &Named, verb: &str, body: &Value) -> Result<(), Trouble> {
-    let Named { plugin, ask } = named;
+async fn change(verb: &PluginVerb) -> Result<(), Trouble> {
+    let (word, Named { plugin, ask }) = match verb {
+        PluginVerb::Restart(named) => ("restart", named),
+        PluginVerb::Drain(named) => ("drain", named),
+        PluginVerb::Upgrade(args) => ("upgrade", &args.named),
+        PluginVerb::Rollback(named) => ("rollback", named),
+        PluginVerb::Pause(named) => ("pause", named),
+        PluginVerb::Resume(named) => ("resume", named),
+    };
+    let body = match verb {
+        PluginVerb::Upgrade(UpgradeArgs { program, .. }) => {
+            // The gateway has another working directory.
+            let program = program.as_ref().map(std::path::absolute).transpose()?;
+            json!({"program": program})
+        }
+        _ => json!({}),
+    };
     let client = find::gateway(&ask.to).await?;
-    let path = plugin_path(plugin, &format!("/{verb}"));
-    let asked = client.post(&path, body);
+    let path = plugin_path(plugin, &format!("/{word}"));
+    let asked = client.post(&path, &body);
     tokio::pin!(asked);
     let answer = loop {
         tokio::select! {
             answer = &mut asked => break answer,
-            () = tokio::time::sleep(PROGRESS) => progress(&client, plugin, verb).await,
+            () = tokio::time::sleep(PROGRESS) => progress(&client, plugin, word).await,
         }
     };
     let (change, value): (Change, Value) = answer?;

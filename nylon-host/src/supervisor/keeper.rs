@@ -5,64 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
 
+use super::built::Built;
 use super::machine::{Action, Build, Command, Event, Generation, Machine, Sight, Why};
+use super::order::{Answer, Order, What};
 use super::policy::Supervision;
-use super::program::Held;
 use super::spawn::Spawner;
 use super::status::WorkerStatus;
 use super::worker::{Job, Live, Report, WorkerOrder};
-use super::{Bounds, EventKind, LOG, Of, Plugin, PluginSpec};
+use super::{EventKind, LOG, Of, Plugin, PluginSpec};
 use crate::error::{ControlError, StartError};
-use crate::lane::Registry;
 use crate::metrics::End;
-
-/// What is asked of the keeper of a plugin.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Bring workers up for chains to come, beside those that serve.
-    Prepare(Built, Answer),
-    /// Serve this build from now on, whether it starts or not.
-    Serve(Built),
-    /// The build that is held serves from now on.
-    Commit,
-    /// It does not.
-    Abandon,
-    /// No chain is bound so any more.
-    Released(u64),
-    /// Start the workers anew: the build that serves, with its program as it was.
-    Restart(Answer),
-    /// Take another program, or the same file anew; what serves now can be had back.
-    Upgrade(Option<std::path::PathBuf>, Answer),
-    /// Take the build back that served before the last upgrade.
-    Rollback(Answer),
-    /// No new requests from now on.
-    Pause(Answer),
-    /// Requests again.
-    Resume(Answer),
-    /// No new requests; the workers stop when theirs are done.
-    Drain(Answer),
-    /// The plugin ends: with so long for its hooks, or when nobody is bound to it any more.
-    Stop(Option<Duration>),
-}
-
-/// Where the outcome of an order goes.
-pub(crate) type Answer = oneshot::Sender<Result<Build, ControlError>>;
-
-/// A program with its configuration, and who is bound to it.
-#[derive(Debug)]
-pub(crate) struct Built {
-    pub(super) spec: Arc<PluginSpec>,
-    pub(super) registry: Arc<Registry>,
-    pub(super) bounds: Arc<Bounds>,
-    pub(super) binding: u64,
-    program: Arc<Held>,
-    /// Entries that it must have.
-    needs: Arc<[String]>,
-    /// A worker of it has been ready.
-    proved: bool,
-}
 
 /// A worker that is there.
 struct Kept {
@@ -99,16 +52,6 @@ struct Pending {
     /// What served when it was asked for.
     old: Build,
     what: What,
-}
-
-/// What a build is brought up for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Restart,
-    Upgrade,
-    Rollback,
-    /// A configuration that changed, or the first one.
-    Reload,
 }
 
 impl Keeper {
@@ -544,60 +487,5 @@ impl Keeper {
         });
         let program = self.serving().map(|built| &*built.spec.program);
         self.plugin.board.keep(&self.machine, program, workers.collect());
-    }
-}
-
-impl Built {
-    /// With what is at the path of its program when its first worker is started.
-    pub(super) fn new(
-        spec: Arc<PluginSpec>,
-        registry: Arc<Registry>,
-        bounds: Arc<Bounds>,
-        binding: u64,
-    ) -> Self {
-        let (program, needs) = (Arc::default(), Arc::default());
-        Self { spec, registry, bounds, binding, program, needs, proved: false }
-    }
-
-    /// The same but for the program, which is looked for anew.
-    fn anew(&self) -> Self {
-        let Self { spec, registry, bounds, binding, .. } = self;
-        Self::new(spec.clone(), registry.clone(), bounds.clone(), *binding)
-    }
-
-    /// The very same, for another build of it.
-    fn again(&self) -> Self {
-        let (program, needs) = (self.program.clone(), self.needs.clone());
-        Self { program, needs, proved: self.proved, ..self.anew() }
-    }
-}
-
-impl What {
-    fn begins(self) -> EventKind {
-        match self {
-            Self::Restart => EventKind::Restarting,
-            Self::Upgrade => EventKind::Upgrading,
-            Self::Rollback => EventKind::RollingBack,
-            Self::Reload => EventKind::Reloading,
-        }
-    }
-
-    /// A reload is once all its plugins are ready.
-    fn is_done(self) -> Option<EventKind> {
-        match self {
-            Self::Restart => Some(EventKind::Restarted),
-            Self::Upgrade => Some(EventKind::Upgraded),
-            Self::Rollback => Some(EventKind::RolledBack),
-            Self::Reload => None,
-        }
-    }
-
-    fn is_refused(self) -> (EventKind, &'static str) {
-        match self {
-            Self::Restart => (EventKind::Refused, "restart: "),
-            Self::Upgrade => (EventKind::Refused, "upgrade: "),
-            Self::Rollback => (EventKind::Refused, "rollback: "),
-            Self::Reload => (EventKind::ReloadRefused, ""),
-        }
     }
 }

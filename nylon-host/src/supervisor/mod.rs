@@ -8,6 +8,7 @@
 //! For each plugin there is a `keeper`: it runs the pure state `machine`, which decides, and one `worker` task for each
 //! process, which does.
 
+mod built;
 mod cage;
 mod cgroup;
 mod cpus;
@@ -19,6 +20,7 @@ mod keeper;
 pub(crate) mod limits;
 mod machine;
 mod memory;
+mod order;
 mod output;
 mod policy;
 mod program;
@@ -44,15 +46,16 @@ use tokio::sync::oneshot;
 
 use crate::error::{ControlError, StartError};
 use crate::lane::{Lane, Registry, WaitPolicy};
-use keeper::{Built, Keeper};
+use built::Built;
+use keeper::Keeper;
 use policy::Policy;
 use spawn::Spawner;
 
 pub use dump::WorkerDump;
 pub(crate) use journal::Of;
 pub use journal::{Event, EventKind, Journal};
-pub(crate) use keeper::{Answer, Order};
 pub use limits::{CgroupMemory, LimitStatus, Limits};
+pub(crate) use order::{Answer, Order};
 pub use policy::{Backoff, Breaker, DrainStreams, Restart, Supervision};
 pub use program::{NotSha256, Sha256};
 pub use report::{Cause, CrashReport, ExitReport};
