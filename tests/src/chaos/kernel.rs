@@ -125,7 +125,8 @@ impl Refusal {
 async fn refused(mode: Mode, found: &mut Found, refusal: Refusal) {
     let Refusal { what, user, .. } = refusal;
     let up = Upstream::start().await;
-    let site = bed::two(&up);
+    // Another user than the owner of the directory.
+    let site = bed::two(&up).runtime(json!({"admin": {"socket": false}}));
     let mut gateway = Gateway::start_by(&site, |command| {
         if let Some(user) = user {
             command.uid(user);
