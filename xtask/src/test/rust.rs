@@ -71,6 +71,8 @@ fn command(run: &Run<'_>, program: &Program) -> Command {
         ("nylon-tests", "phases" | "requests" | "responses" | "badinput" | "harness") => {
             command.arg("--test-threads=2")
         }
+        // These wait most of the time: for a second of telemetry, for a back-off, for a watch.
+        ("nylon-tests", "top" | "supervise" | "watch") => command.arg("--test-threads=2"),
         ("nylon-tests", _) | (_, "bench") => command.arg("--test-threads=1"),
         _ => &mut command,
     };
