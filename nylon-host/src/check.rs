@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use nylon_host::cli::{CheckArgs, EXIT_CONFIG, EXIT_RUNTIME};
-use nylon_host::config::{self, Config, Diagnostic, Severity};
+use nylon_host::config::{self, Config, Diagnostic, PluginKind, Severity};
 use nylon_host::gateway;
 use nylon_host::{Host, PluginSpec};
 use serde_json::json;
@@ -55,8 +55,10 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 
 /// Starts each plugin by itself, so that one that fails does not hide another.
 async fn start(config: &Config, lenient: bool, found: &mut Findings) {
-    let severity = if lenient { Severity::Warning } else { Severity::Error };
     for plugin in &config.plugins {
+        // The gateway starts without a plugin that is not required.
+        let lenient = lenient || (!plugin.required && plugin.kind == PluginKind::Process);
+        let severity = if lenient { Severity::Warning } else { Severity::Error };
         if let Some(problem) = plugin.start_problem() {
             found.diagnostics.push(problem.with_severity(severity));
             continue;

@@ -295,6 +295,11 @@ fn check_accepts_what_run_accepts() {
     assert_eq!(said.code, Some(0), "--static starts nothing and knows no entries:\n{}", said.text);
     let said = nylon(&["check"], &GOOD.replace("entry: pid", "entry: pidd"));
     assert_eq!(said.code, Some(2), "{}", said.text);
+    // The gateway starts without it.
+    let optional = "file: ./not-there\n    required: false";
+    let said = nylon(&["check"], &GOOD.replace("file: @PROBE@", optional));
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    assert!(said.text.contains("warning: ") && said.text.contains("./not-there"), "{}", said.text);
 }
 
 #[test]
