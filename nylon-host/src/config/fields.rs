@@ -129,8 +129,7 @@ impl<'a> Fields<'a> {
 
     /// A time span such as `5s` or `250ms`.
     pub(super) fn duration(&mut self, key: &'static str, report: &mut Report) -> Option<Duration> {
-        let node = self.get(key)?;
-        let found = text(node, key, report)?;
+        let found = self.text(key, report)?;
         match humantime::parse_duration(&found.value) {
             Ok(duration) if duration.is_zero() => {
                 report.error(&found.at, format!("`{key}` must be longer than zero")).help =
@@ -154,8 +153,7 @@ impl<'a> Fields<'a> {
         range: RangeInclusive<u64>,
         report: &mut Report,
     ) -> Option<u64> {
-        let node = self.get(key)?;
-        let found = text(node, key, report)?;
+        let found = self.text(key, report)?;
         let Some(bytes) = bytesize::parse(&found.value) else {
             let message = format!("`{key}` must be a number of bytes, not `{}`", found.value);
             report.error(&found.at, message).help =
