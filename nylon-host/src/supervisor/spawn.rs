@@ -234,13 +234,13 @@ fn run(
     let mut failed = None;
     // A handler of the host must not run in the child: it would write to the host's memory.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    #[allow(unsafe_code, reason = "the one block of this crate: between clone and exec")]
     // SAFETY: CLONE_VFORK halts this thread until the child has ended or runs a program of its own, so what the closures
     // borrow, and `stack`, outlive it, and the thread's errno is its alone. It shares memory, not descriptors, signal
     // dispositions nor credentials (no CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD), so `dup2`, `close_range`, `signal`, the
     // user and the sandbox change nothing of the host's. All is system calls by name (`execvpe`: and a search on the stack;
     // the cage: and writes to what `cage` holds): nothing allocates, locks or unwinds. The vectors given to `execveat` and
     // `execvpe` end with null, and what they point to lives in `args` and `env`; `filter` is as long as it says.
-    #[allow(unsafe_code, reason = "the one block of this crate: between clone and exec")]
     let cloned = unsafe {
         let call = |result: libc::c_long| Errno::result(result).err().map_or(0, |e| e as i32);
         let leash = |cage: &mut Cage<'_>| {
