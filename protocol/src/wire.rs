@@ -290,32 +290,42 @@ pub const METHOD_SET_REQUEST_HEADER: u32 = 223;
 pub const METHOD_REMOVE_REQUEST_HEADER: u32 = 224;
 /// entry: value, or flag STAGED; DATA: a staged piece (since 1.1)
 pub const METHOD_SET_REQUEST_BODY: u32 = 225;
-/// not negotiated yet
+/// final REPLY: the client is to become a WebSocket; the payload is a mutation record, the headers of the 101 (since 1.2)
 pub const METHOD_WEBSOCKET_UPGRADE: u32 = 300;
-/// not negotiated yet
+/// DATA: a text message to the client (since 1.2)
 pub const METHOD_WEBSOCKET_SEND_TEXT: u32 = 301;
-/// not negotiated yet
+/// DATA: a binary message to the client (since 1.2)
 pub const METHOD_WEBSOCKET_SEND_BINARY: u32 = 302;
-/// not negotiated yet
+/// DATA: close the socket; a closing record (since 1.2)
 pub const METHOD_WEBSOCKET_CLOSE: u32 = 303;
-/// not negotiated yet
+/// DATA: a ping to the client (since 1.2)
+pub const METHOD_WEBSOCKET_PING: u32 = 304;
+/// DATA: the room's name (since 1.2)
 pub const METHOD_WEBSOCKET_JOIN_ROOM: u32 = 310;
-/// not negotiated yet
+/// DATA: the room's name (since 1.2)
 pub const METHOD_WEBSOCKET_LEAVE_ROOM: u32 = 311;
-/// not negotiated yet
+/// DATA: an addressed record, a room and a text message (since 1.2)
 pub const METHOD_WEBSOCKET_BROADCAST_ROOM_TEXT: u32 = 312;
-/// not negotiated yet
+/// DATA: an addressed record, a room and a binary message (since 1.2)
 pub const METHOD_WEBSOCKET_BROADCAST_ROOM_BINARY: u32 = 313;
-/// not negotiated yet
+/// DATA: an addressed record, a connection and a text message (since 1.2)
+pub const METHOD_WEBSOCKET_SEND_TEXT_TO: u32 = 314;
+/// DATA: an addressed record, a connection and a binary message (since 1.2)
+pub const METHOD_WEBSOCKET_SEND_BINARY_TO: u32 = 315;
+/// CALL: the room's name; the answer is its number of members, u64 (since 1.2)
+pub const METHOD_WEBSOCKET_ROOM_SIZE: u32 = 316;
+/// host CALL, phase 0: opens a conversation (since 1.2)
 pub const METHOD_WEBSOCKET_ON_OPEN: u32 = 350;
-/// not negotiated yet
+/// host DATA: a text message of the client (since 1.2)
 pub const METHOD_WEBSOCKET_ON_MESSAGE_TEXT: u32 = 351;
-/// not negotiated yet
+/// host DATA: a binary message of the client (since 1.2)
 pub const METHOD_WEBSOCKET_ON_MESSAGE_BINARY: u32 = 352;
-/// not negotiated yet
+/// host DATA: the socket is closed, a closing record; final REPLY: the conversation is over (since 1.2)
 pub const METHOD_WEBSOCKET_ON_CLOSE: u32 = 353;
-/// not negotiated yet
+/// host DATA: what went wrong, UTF-8 (since 1.2)
 pub const METHOD_WEBSOCKET_ON_ERROR: u32 = 354;
+/// host DATA: another worker takes the socket over (since 1.2)
+pub const METHOD_WEBSOCKET_HAND_OVER: u32 = 355;
 /// The key of a `METHOD_*`, for people; `None` when there is none.
 pub fn method_name(value: u32) -> Option<&'static str> {
     Some(match value {
@@ -360,15 +370,20 @@ pub fn method_name(value: u32) -> Option<&'static str> {
         METHOD_WEBSOCKET_SEND_TEXT => "websocket_send_text",
         METHOD_WEBSOCKET_SEND_BINARY => "websocket_send_binary",
         METHOD_WEBSOCKET_CLOSE => "websocket_close",
+        METHOD_WEBSOCKET_PING => "websocket_ping",
         METHOD_WEBSOCKET_JOIN_ROOM => "websocket_join_room",
         METHOD_WEBSOCKET_LEAVE_ROOM => "websocket_leave_room",
         METHOD_WEBSOCKET_BROADCAST_ROOM_TEXT => "websocket_broadcast_room_text",
         METHOD_WEBSOCKET_BROADCAST_ROOM_BINARY => "websocket_broadcast_room_binary",
+        METHOD_WEBSOCKET_SEND_TEXT_TO => "websocket_send_text_to",
+        METHOD_WEBSOCKET_SEND_BINARY_TO => "websocket_send_binary_to",
+        METHOD_WEBSOCKET_ROOM_SIZE => "websocket_room_size",
         METHOD_WEBSOCKET_ON_OPEN => "websocket_on_open",
         METHOD_WEBSOCKET_ON_MESSAGE_TEXT => "websocket_on_message_text",
         METHOD_WEBSOCKET_ON_MESSAGE_BINARY => "websocket_on_message_binary",
         METHOD_WEBSOCKET_ON_CLOSE => "websocket_on_close",
         METHOD_WEBSOCKET_ON_ERROR => "websocket_on_error",
+        METHOD_WEBSOCKET_HAND_OVER => "websocket_hand_over",
         _ => return None,
     })
 }
@@ -394,6 +409,8 @@ pub const SECTION_PIECE: u16 = 8;
 pub const SECTION_STATS: u16 = 9;
 /// the last response head this session got still stands; no body (since 1.1)
 pub const SECTION_RESPONSE_KEPT: u16 = 10;
+/// the socket a conversation is about (since 1.2)
+pub const SECTION_WEBSOCKET: u16 = 11;
 
 // aux bits of the section `piece`.
 /// no piece follows
@@ -852,6 +869,8 @@ pub const FEATURE_RESPONSE_KEPT: u64 = 16;
 pub const FEATURE_BODY_AHEAD: u64 = 32;
 /// a final frame says how long its handler ran (since 1.1)
 pub const FEATURE_HANDLER_TIME: u64 = 64;
+/// upgrades and conversations (since 1.2)
+pub const FEATURE_WEBSOCKET: u64 = 128;
 /// all features this tree offers
 pub const FEATURE_KNOWN: u64 = 127;
 
@@ -870,6 +889,10 @@ pub const STAT_HANDOVERS: usize = 1;
 pub const STAT_WAKES: usize = 2;
 /// worker: handlers run
 pub const STAT_CALLS: usize = 3;
+
+// flags of a section `websocket`.
+/// an earlier worker had this socket
+pub const SOCKET_RESUMED: u32 = 1;
 
 // Limits (SPEC.md 9).
 /// default N
@@ -898,6 +921,18 @@ pub const LIMIT_INLINE_BODY: usize = 49152;
 pub const LIMIT_PAYLOAD_INLINE: usize = 16384;
 /// DATA in flight per invocation and direction: half the default A
 pub const LIMIT_WINDOW: usize = 524288;
+/// DATA in flight per conversation and direction, each piece costing its length and `message_cost`
+pub const LIMIT_CONVERSATION: usize = 131072;
+/// what a DATA of a conversation costs of its window beside its bytes
+pub const LIMIT_MESSAGE_COST: usize = 64;
+/// largest payload of a WebSocket ping (RFC 6455 5.5)
+pub const LIMIT_PING: usize = 125;
+/// longest name of a room, bytes
+pub const LIMIT_ROOM_NAME: usize = 128;
+/// rooms one connection may be in
+pub const LIMIT_ROOMS: usize = 64;
+/// conversations open on one lane
+pub const LIMIT_CONVERSATIONS: usize = 60000;
 /// largest request body sent before it is asked for
 pub const LIMIT_BODY_AHEAD: usize = 1048576;
 /// staged body per invocation, default

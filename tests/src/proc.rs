@@ -19,7 +19,7 @@ pub struct Worker {
 pub fn workers(parent: u32) -> Vec<Worker> {
     let own = exe(parent);
     let mut found: Vec<Worker> = pids()
-        .filter(|pid| parent_of(*pid) == Some(parent) && state(*pid) != Some('Z'))
+        .filter(|pid| parent_of(*pid) == Some(parent) && alive(*pid))
         .filter(|pid| exe(*pid).is_some() && exe(*pid) != own)
         .map(|pid| Worker { pid, command: command(pid) })
         .collect();
@@ -27,9 +27,9 @@ pub fn workers(parent: u32) -> Vec<Worker> {
     found
 }
 
-/// Whether the process exists and is no zombie.
+/// Whether the process exists and has not ended: neither a zombie (`Z`) nor one that is just being reaped (`X`; proc(5)).
 pub fn alive(pid: u32) -> bool {
-    state(pid).is_some_and(|s| s != 'Z')
+    state(pid).is_some_and(|s| !matches!(s, 'Z' | 'X'))
 }
 
 /// Whether every thread of the process has stopped: a signal takes a moment to reach them.

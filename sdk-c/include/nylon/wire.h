@@ -139,19 +139,24 @@
 #define NYLON_METHOD_SET_REQUEST_HEADER 223 /* entry: key, value; replaces (since 1.1) */
 #define NYLON_METHOD_REMOVE_REQUEST_HEADER 224 /* entry: key (since 1.1) */
 #define NYLON_METHOD_SET_REQUEST_BODY 225 /* entry: value, or flag STAGED; DATA: a staged piece (since 1.1) */
-#define NYLON_METHOD_WEBSOCKET_UPGRADE 300 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_SEND_TEXT 301 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_SEND_BINARY 302 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_CLOSE 303 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_JOIN_ROOM 310 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_LEAVE_ROOM 311 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_BROADCAST_ROOM_TEXT 312 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_BROADCAST_ROOM_BINARY 313 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_ON_OPEN 350 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_ON_MESSAGE_TEXT 351 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_ON_MESSAGE_BINARY 352 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_ON_CLOSE 353 /* not negotiated yet */
-#define NYLON_METHOD_WEBSOCKET_ON_ERROR 354 /* not negotiated yet */
+#define NYLON_METHOD_WEBSOCKET_UPGRADE 300 /* final REPLY: the client is to become a WebSocket; the payload is a mutation record, the headers of the 101 (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_SEND_TEXT 301 /* DATA: a text message to the client (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_SEND_BINARY 302 /* DATA: a binary message to the client (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_CLOSE 303 /* DATA: close the socket; a closing record (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_PING 304 /* DATA: a ping to the client (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_JOIN_ROOM 310 /* DATA: the room's name (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_LEAVE_ROOM 311 /* DATA: the room's name (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_BROADCAST_ROOM_TEXT 312 /* DATA: an addressed record, a room and a text message (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_BROADCAST_ROOM_BINARY 313 /* DATA: an addressed record, a room and a binary message (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_SEND_TEXT_TO 314 /* DATA: an addressed record, a connection and a text message (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_SEND_BINARY_TO 315 /* DATA: an addressed record, a connection and a binary message (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_ROOM_SIZE 316 /* CALL: the room's name; the answer is its number of members, u64 (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_ON_OPEN 350 /* host CALL, phase 0: opens a conversation (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_ON_MESSAGE_TEXT 351 /* host DATA: a text message of the client (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_ON_MESSAGE_BINARY 352 /* host DATA: a binary message of the client (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_ON_CLOSE 353 /* host DATA: the socket is closed, a closing record; final REPLY: the conversation is over (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_ON_ERROR 354 /* host DATA: what went wrong, UTF-8 (since 1.2) */
+#define NYLON_METHOD_WEBSOCKET_HAND_OVER 355 /* host DATA: another worker takes the socket over (since 1.2) */
 
 /* Sections of a step record (SPEC.md 4.2), in the order they must stand in. */
 #define NYLON_SECTION_ENTRY 1 /* aux = index into HelloOk.entries; no body */
@@ -164,6 +169,7 @@
 #define NYLON_SECTION_PIECE 8 /* body piece; aux = PIECE_* bits */
 #define NYLON_SECTION_STATS 9 /* what Logging may ask */
 #define NYLON_SECTION_RESPONSE_KEPT 10 /* the last response head this session got still stands; no body (since 1.1) */
+#define NYLON_SECTION_WEBSOCKET 11 /* the socket a conversation is about (since 1.2) */
 
 /* aux bits of the section `piece`. */
 #define NYLON_PIECE_LAST 1 /* no piece follows */
@@ -389,6 +395,7 @@
 #define NYLON_FEATURE_RESPONSE_KEPT 16 /* the section of that name (since 1.1) */
 #define NYLON_FEATURE_BODY_AHEAD 32 /* a host may send the request body before it is asked for (since 1.1) */
 #define NYLON_FEATURE_HANDLER_TIME 64 /* a final frame says how long its handler ran (since 1.1) */
+#define NYLON_FEATURE_WEBSOCKET 128 /* upgrades and conversations (since 1.2) */
 #define NYLON_FEATURE_KNOWN 127 /* all features this tree offers */
 
 /* The status of a worker's final frame, above the phases it wants (SPEC.md 5.4). */
@@ -400,6 +407,9 @@
 #define NYLON_STAT_HANDOVERS 1 /* worker: times the lane was handed to another goroutine */
 #define NYLON_STAT_WAKES 2 /* times this side was woken */
 #define NYLON_STAT_CALLS 3 /* worker: handlers run */
+
+/* flags of a section `websocket`. */
+#define NYLON_SOCKET_RESUMED 1 /* an earlier worker had this socket */
 
 /* Limits (SPEC.md 9). */
 #define NYLON_LIMIT_SLOTS 256 /* default N */
@@ -415,6 +425,12 @@
 #define NYLON_LIMIT_INLINE_BODY 49152 /* largest body value in a mutation record; larger ones are staged */
 #define NYLON_LIMIT_PAYLOAD_INLINE 16384 /* largest payload in a step record */
 #define NYLON_LIMIT_WINDOW 524288 /* DATA in flight per invocation and direction: half the default A */
+#define NYLON_LIMIT_CONVERSATION 131072 /* DATA in flight per conversation and direction, each piece costing its length and `message_cost` */
+#define NYLON_LIMIT_MESSAGE_COST 64 /* what a DATA of a conversation costs of its window beside its bytes */
+#define NYLON_LIMIT_PING 125 /* largest payload of a WebSocket ping (RFC 6455 5.5) */
+#define NYLON_LIMIT_ROOM_NAME 128 /* longest name of a room, bytes */
+#define NYLON_LIMIT_ROOMS 64 /* rooms one connection may be in */
+#define NYLON_LIMIT_CONVERSATIONS 60000 /* conversations open on one lane */
 #define NYLON_LIMIT_BODY_AHEAD 1048576 /* largest request body sent before it is asked for */
 #define NYLON_LIMIT_STAGED 8388608 /* staged body per invocation, default */
 #define NYLON_LIMIT_RAW_BODY 8388608 /* RawBody, default */

@@ -159,19 +159,24 @@ const (
 	MethodSetRequestHeader             uint32 = 223 // entry: key, value; replaces (since 1.1)
 	MethodRemoveRequestHeader          uint32 = 224 // entry: key (since 1.1)
 	MethodSetRequestBody               uint32 = 225 // entry: value, or flag STAGED; DATA: a staged piece (since 1.1)
-	MethodWebsocketUpgrade             uint32 = 300 // not negotiated yet
-	MethodWebsocketSendText            uint32 = 301 // not negotiated yet
-	MethodWebsocketSendBinary          uint32 = 302 // not negotiated yet
-	MethodWebsocketClose               uint32 = 303 // not negotiated yet
-	MethodWebsocketJoinRoom            uint32 = 310 // not negotiated yet
-	MethodWebsocketLeaveRoom           uint32 = 311 // not negotiated yet
-	MethodWebsocketBroadcastRoomText   uint32 = 312 // not negotiated yet
-	MethodWebsocketBroadcastRoomBinary uint32 = 313 // not negotiated yet
-	MethodWebsocketOnOpen              uint32 = 350 // not negotiated yet
-	MethodWebsocketOnMessageText       uint32 = 351 // not negotiated yet
-	MethodWebsocketOnMessageBinary     uint32 = 352 // not negotiated yet
-	MethodWebsocketOnClose             uint32 = 353 // not negotiated yet
-	MethodWebsocketOnError             uint32 = 354 // not negotiated yet
+	MethodWebsocketUpgrade             uint32 = 300 // final REPLY: the client is to become a WebSocket; the payload is a mutation record, the headers of the 101 (since 1.2)
+	MethodWebsocketSendText            uint32 = 301 // DATA: a text message to the client (since 1.2)
+	MethodWebsocketSendBinary          uint32 = 302 // DATA: a binary message to the client (since 1.2)
+	MethodWebsocketClose               uint32 = 303 // DATA: close the socket; a closing record (since 1.2)
+	MethodWebsocketPing                uint32 = 304 // DATA: a ping to the client (since 1.2)
+	MethodWebsocketJoinRoom            uint32 = 310 // DATA: the room's name (since 1.2)
+	MethodWebsocketLeaveRoom           uint32 = 311 // DATA: the room's name (since 1.2)
+	MethodWebsocketBroadcastRoomText   uint32 = 312 // DATA: an addressed record, a room and a text message (since 1.2)
+	MethodWebsocketBroadcastRoomBinary uint32 = 313 // DATA: an addressed record, a room and a binary message (since 1.2)
+	MethodWebsocketSendTextTo          uint32 = 314 // DATA: an addressed record, a connection and a text message (since 1.2)
+	MethodWebsocketSendBinaryTo        uint32 = 315 // DATA: an addressed record, a connection and a binary message (since 1.2)
+	MethodWebsocketRoomSize            uint32 = 316 // CALL: the room's name; the answer is its number of members, u64 (since 1.2)
+	MethodWebsocketOnOpen              uint32 = 350 // host CALL, phase 0: opens a conversation (since 1.2)
+	MethodWebsocketOnMessageText       uint32 = 351 // host DATA: a text message of the client (since 1.2)
+	MethodWebsocketOnMessageBinary     uint32 = 352 // host DATA: a binary message of the client (since 1.2)
+	MethodWebsocketOnClose             uint32 = 353 // host DATA: the socket is closed, a closing record; final REPLY: the conversation is over (since 1.2)
+	MethodWebsocketOnError             uint32 = 354 // host DATA: what went wrong, UTF-8 (since 1.2)
+	MethodWebsocketHandOver            uint32 = 355 // host DATA: another worker takes the socket over (since 1.2)
 )
 
 // Sections of a step record (SPEC.md 4.2), in the order they must stand in.
@@ -186,6 +191,7 @@ const (
 	SectionPiece        uint16 = 8  // body piece; aux = PIECE_* bits
 	SectionStats        uint16 = 9  // what Logging may ask
 	SectionResponseKept uint16 = 10 // the last response head this session got still stands; no body (since 1.1)
+	SectionWebsocket    uint16 = 11 // the socket a conversation is about (since 1.2)
 )
 
 // aux bits of the section `piece`.
@@ -460,6 +466,7 @@ const (
 	FeatureResponseKept      uint64 = 16  // the section of that name (since 1.1)
 	FeatureBodyAhead         uint64 = 32  // a host may send the request body before it is asked for (since 1.1)
 	FeatureHandlerTime       uint64 = 64  // a final frame says how long its handler ran (since 1.1)
+	FeatureWebsocket         uint64 = 128 // upgrades and conversations (since 1.2)
 	FeatureKnown             uint64 = 127 // all features this tree offers
 )
 
@@ -477,6 +484,11 @@ const (
 	StatCalls     int = 3 // worker: handlers run
 )
 
+// flags of a section `websocket`.
+const (
+	SocketResumed uint32 = 1 // an earlier worker had this socket
+)
+
 // Limits (SPEC.md 9).
 const (
 	LimitSlots         int = 256      // default N
@@ -492,6 +504,12 @@ const (
 	LimitInlineBody    int = 49152    // largest body value in a mutation record; larger ones are staged
 	LimitPayloadInline int = 16384    // largest payload in a step record
 	LimitWindow        int = 524288   // DATA in flight per invocation and direction: half the default A
+	LimitConversation  int = 131072   // DATA in flight per conversation and direction, each piece costing its length and `message_cost`
+	LimitMessageCost   int = 64       // what a DATA of a conversation costs of its window beside its bytes
+	LimitPing          int = 125      // largest payload of a WebSocket ping (RFC 6455 5.5)
+	LimitRoomName      int = 128      // longest name of a room, bytes
+	LimitRooms         int = 64       // rooms one connection may be in
+	LimitConversations int = 60000    // conversations open on one lane
 	LimitBodyAhead     int = 1048576  // largest request body sent before it is asked for
 	LimitStaged        int = 8388608  // staged body per invocation, default
 	LimitRawBody       int = 8388608  // RawBody, default
