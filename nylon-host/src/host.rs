@@ -8,10 +8,13 @@ use futures_util::future::join_all;
 use nylon_shm::telemetry::Telemetry;
 use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::dispatch::Sockets;
 use crate::error::{ControlError, StartError, StartErrors};
 use crate::metrics::{HostCollector, Timings};
+use crate::rooms::Hub;
 use crate::supervisor::{
     Answer, Binding, Board, CrashReport, Journal, Order, Plugin, PluginSpec, PluginStatus,
     SHOW_EVERY, Supervisor, WorkerDump, workers,
@@ -27,6 +30,7 @@ pub struct Host {
     events: Journal,
     telemetry: Option<Arc<Telemetry>>,
     tasks: TaskTracker,
+    sockets: Sockets,
 }
 
 /// The plugins of a host, in the order they were given: a reload changes them.
@@ -98,6 +102,17 @@ impl Host {
     pub async fn start_lenient(
         specs: Vec<PluginSpec>,
     ) -> Result<(Self, Vec<(usize, StartError)>), StartErrors> {
+        let host = Self::with_rooms(Hub::memory())?;
+        let (prepared, errors) = host.prepare(specs).await?;
+        prepared.commit();
+        Ok((host, errors))
+    }
+
+    /// A host without a plugin yet, whose rooms are those of `hub`.
+    ///
+    /// # Errors
+    /// The host itself lacks something.
+    pub(crate) fn with_rooms(hub: Arc<Hub>) -> Result<Self, StartErrors> {
         let telemetry = telemetry();
         let events = Journal::default();
         let supervisor = Mutex::new(Supervisor::new(events.clone())?);
@@ -105,10 +120,8 @@ impl Host {
         if let Some(telemetry) = &telemetry {
             tokio::spawn(show(Arc::downgrade(telemetry), Arc::downgrade(&plugins.0)));
         }
-        let host = Self { plugins, supervisor, events, telemetry, tasks };
-        let (prepared, errors) = host.prepare(specs).await?;
-        prepared.commit();
-        Ok((host, errors))
+        let sockets = Sockets { hub, leaving: CancellationToken::new() };
+        Ok(Self { plugins, supervisor, events, telemetry, tasks, sockets })
     }
 
     /// Brings up what `specs` ask for beside what serves now, and names those that did not start.
@@ -292,15 +305,21 @@ impl Host {
         plugin.ask(order).await
     }
 
+    /// What the WebSockets of its plugins share.
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
     /// What still runs for requests that are over, or whose body flows: body phases and Logging.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// Waits for what is still done for requests, then stops every worker: its shutdown hooks run. Both within `grace`,
+    /// Closes the WebSockets (1001), waits for what is still done for requests, then stops every worker: its shutdown hooks run. Both within `grace`,
     /// but for a second that the hooks get in any case; what is still there then is killed.
     pub async fn stop(&self, grace: Duration) {
         let end = Instant::now() + grace;
+        self.sockets.leaving.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
         let left = end.saturating_duration_since(Instant::now()).max(HOOKS_MIN);

@@ -21,6 +21,9 @@ pub(super) fn read(plugin: &mut Fields<'_>, report: &mut Report) -> Limits {
     let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let limits = Limits {
         concurrency: fields.integer("concurrency", 1..=REQUESTS_MAX, report).map(number),
+        websockets: fields
+            .integer("websockets", 0..=REQUESTS_MAX, report)
+            .map_or(default.websockets, number),
         queue: fields.integer("queue", 0..=REQUESTS_MAX, report).map_or(default.queue, number),
         queue_wait: fields.duration("queue_wait", report).unwrap_or(default.queue_wait),
         arena: arena(&mut fields, report).unwrap_or(default.arena),

@@ -60,6 +60,7 @@ mod service;
 mod source;
 mod suggest;
 mod supervision;
+mod websocket;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -75,6 +76,7 @@ pub use route::{Path, Route};
 pub use runtime::Runtime;
 pub use service::{Service, ServiceKind, StaticFiles};
 pub use source::Location;
+pub use websocket::{OnWorkerLoss, SlowClient, WebSockets};
 
 use crate::dispatch::route::Router;
 use diagnostic::Report;

@@ -8,6 +8,7 @@ use super::proxy::Declarations;
 use super::route::{Path, PathItem, Route, RouteItem};
 use super::runtime::Runtime;
 use super::service::{Service, ServiceItem, ServiceKind};
+use super::websocket::WebSockets;
 use super::{Config, Declared};
 use crate::dispatch::route::{Matcher, PatternError, Router, Target};
 use http::HeaderName;
@@ -199,11 +200,12 @@ impl<'a> Resolver<'a> {
         };
         let middleware = self.middleware(&item.middleware);
         let route_fault = declared.fault.clone().or(middleware.as_ref().err().cloned());
+        let websocket = item.websocket.over(&WebSockets::default());
         let mut paths = Vec::new();
         for path in &item.paths {
             let target = Target { route: index, path: paths.len() };
             self.add_patterns(router, item, path, target);
-            let mut resolved = self.path(path, services);
+            let mut resolved = self.path(path, services, &websocket);
             if let Some(fault) = &route_fault {
                 resolved.service = Err(fault.clone());
             }
@@ -212,7 +214,12 @@ impl<'a> Resolver<'a> {
         Route { name, middleware: middleware.unwrap_or_default(), paths }
     }
 
-    fn path(&mut self, path: &'a PathItem, services: &Services<'_>) -> Path {
+    fn path(
+        &mut self,
+        path: &'a PathItem,
+        services: &Services<'_>,
+        websocket: &WebSockets,
+    ) -> Path {
         let middleware = self.middleware(&path.middleware);
         let mark = self.report.mark();
         let wanted = &path.service;
@@ -236,6 +243,7 @@ impl<'a> Resolver<'a> {
             service: fault.map_or(service, Err),
             rewrite: path.rewrite.as_ref().map(|rewrite| rewrite.value.clone()),
             middleware: middleware.unwrap_or_default(),
+            websocket: path.websocket.over(websocket),
         }
     }
 

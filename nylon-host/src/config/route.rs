@@ -6,6 +6,7 @@ use super::fields::{Fields, Located};
 use super::middleware::{Item, Middleware, items};
 use super::service::Service;
 use super::suggest;
+use super::websocket::{WebSockets, WebSocketsChange};
 use super::yaml::Node;
 use crate::dispatch::route::{Matcher, host_without_port};
 use http::Method;
@@ -31,6 +32,8 @@ pub struct Path {
     pub rewrite: Option<String>,
     /// Runs after that of the route.
     pub middleware: Vec<Middleware>,
+    /// What its WebSockets may do.
+    pub websocket: WebSockets,
 }
 
 /// A route whose references are not looked up yet.
@@ -38,6 +41,7 @@ pub struct Path {
 pub(super) struct RouteItem {
     pub(super) matchers: Vec<Matcher>,
     pub(super) middleware: Vec<Item>,
+    pub(super) websocket: WebSocketsChange,
     pub(super) paths: Vec<PathItem>,
 }
 
@@ -48,6 +52,7 @@ pub(super) struct PathItem {
     pub(super) service: Located<String>,
     pub(super) rewrite: Option<Located<String>>,
     pub(super) middleware: Vec<Item>,
+    pub(super) websocket: WebSocketsChange,
     pub(super) fault: Option<String>,
 }
 
@@ -75,8 +80,9 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Declared<RouteIte
     let mark = report.mark();
     let matchers = matchers(&mut fields, report);
     tls(&mut fields, report);
+    let websocket = WebSocketsChange::read(&mut fields, report);
     fields.finish(report);
-    let item = matchers.map(|matchers| RouteItem { matchers, middleware, paths });
+    let item = matchers.map(|matchers| RouteItem { matchers, middleware, websocket, paths });
     Some(Declared { name: name?, item, fault: report.fault_since(mark) })
 }
 
@@ -166,10 +172,12 @@ fn path(node: &Node, report: &mut Report) -> Option<PathItem> {
             }
             (name, rewrite)
         });
+    let websocket = WebSocketsChange::read(&mut fields, report);
     fields.finish(report);
     let (service, rewrite) = service?;
     let fault = report.fault_since(mark);
-    Some(PathItem { patterns, methods, service: service?, rewrite, middleware, fault })
+    let service = service?;
+    Some(PathItem { patterns, methods, service, rewrite, middleware, websocket, fault })
 }
 
 /// What holds for patterns and rewrites: `kind` says which this is.

@@ -91,6 +91,11 @@ impl Access {
         self.end().route = Some(route);
     }
 
+    /// The client was a WebSocket, and is gone: `bytes` of messages went to it.
+    pub(super) fn left(&self, bytes: u64) {
+        self.ended(How::Complete, bytes);
+    }
+
     fn ended(&self, how: How, bytes: u64) {
         let mut end = self.end();
         (end.how, end.bytes, end.took) = (how, bytes, Some(self.started.elapsed()));

@@ -7,7 +7,8 @@ use tokio_util::task::TaskTracker;
 
 use super::account::Account;
 use super::header_names::HeaderNames;
-use crate::config::{OnFailure, PhasePolicies, Policy, Tracing};
+use super::websocket::Sockets;
+use crate::config::{OnFailure, PhasePolicies, Policy, Tracing, WebSockets};
 use crate::error::Failure;
 use crate::gateway::modifier::HeaderModifier;
 use crate::host::Host;
@@ -86,6 +87,34 @@ pub(super) struct PluginStep {
 }
 
 impl PluginStep {
+    fn new(plugin: Arc<Plugin>, binding: Arc<Binding>, item: Item, slot: usize) -> Self {
+        let payloads = &binding.spec.payloads;
+        let (constant, payload_id) = match &item.payload {
+            Payload::Constant(json) => {
+                // One its workers know from their start.
+                let known = payloads.iter().position(|payload| payload == json);
+                (json.clone(), known.and_then(|id| u32::try_from(id).ok()))
+            }
+            Payload::Id(id) => {
+                let payload = payloads.get(*id as usize);
+                (payload.map(|p| Bytes::copy_from_slice(p)).unwrap_or_default(), Some(*id))
+            }
+            Payload::None | Payload::Template(_) => (Bytes::new(), None),
+        };
+        let names = HeaderNames::default();
+        Self { plugin, binding, item, payload_id, slot, shared: false, constant, names }
+    }
+
+    /// The same item, bound to what serves by now; `None` where that is what it is bound to.
+    pub(super) fn rebound(&self) -> Option<Self> {
+        let binding = self.plugin.binding().filter(|b| !Arc::ptr_eq(b, &self.binding))?;
+        let mut item = self.item.clone();
+        if matches!(item.payload, Payload::Id(_)) {
+            item.payload = Payload::Constant(self.constant.clone());
+        }
+        Some(Self::new(self.plugin.clone(), binding, item, self.slot))
+    }
+
     pub(super) fn policy(&self, phase: Phase) -> Policy {
         let p = &self.item.policies;
         match phase {
@@ -138,6 +167,9 @@ pub struct Chain {
     pub(super) failure_header: bool,
     pub(super) tracing: Tracing,
     pub(super) tasks: TaskTracker,
+    /// What its WebSockets may do.
+    pub(super) websockets: Arc<WebSockets>,
+    pub(super) sockets: Sockets,
 }
 
 impl Chain {
@@ -147,6 +179,11 @@ impl Chain {
             Step::Plugin(step) => Some(&**step),
             _ => None,
         })
+    }
+
+    /// The item that uses the session `slot`, the service among them.
+    pub(super) fn plugin_in(&self, slot: usize) -> Option<&PluginStep> {
+        self.plugins().chain(&self.service).find(|step| step.slot == slot)
     }
 }
 
@@ -179,6 +216,8 @@ impl Host {
             failure_header: true,
             tracing: Tracing::default(),
             tasks: self.tasks().clone(),
+            websockets: Arc::default(),
+            sockets: self.sockets().clone(),
         };
         ChainBuilder { bound, chain, pairs: Vec::new() }
     }
@@ -233,6 +272,13 @@ impl ChainBuilder {
         self
     }
 
+    /// What WebSockets that its plugins make of requests may do.
+    #[must_use]
+    pub fn websockets(mut self, policy: Arc<WebSockets>) -> Self {
+        self.chain.websockets = policy;
+        self
+    }
+
     /// The chain.
     pub fn build(mut self) -> Arc<Chain> {
         let mut uses = vec![0; self.chain.slots];
@@ -257,20 +303,6 @@ impl ChainBuilder {
             self.pairs.len() - 1
         });
         self.chain.slots = self.pairs.len();
-        let payloads = &binding.spec.payloads;
-        let (constant, payload_id) = match &item.payload {
-            Payload::Constant(json) => {
-                // One its workers know from their start.
-                let known = payloads.iter().position(|payload| payload == json);
-                (json.clone(), known.and_then(|id| u32::try_from(id).ok()))
-            }
-            Payload::Id(id) => {
-                let payload = payloads.get(*id as usize);
-                (payload.map(|p| Bytes::copy_from_slice(p)).unwrap_or_default(), Some(*id))
-            }
-            Payload::None | Payload::Template(_) => (Bytes::new(), None),
-        };
-        let names = HeaderNames::default();
-        Ok(PluginStep { plugin, binding, item, payload_id, slot, shared: false, constant, names })
+        Ok(PluginStep::new(plugin, binding, item, slot))
     }
 }

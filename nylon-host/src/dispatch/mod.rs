@@ -18,6 +18,7 @@ pub mod route;
 mod tail;
 mod tape;
 mod trace;
+mod websocket;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) use account::Account;
 pub use chain::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 pub use exchange::Client;
 pub(crate) use mutation::is_hop_by_hop;
+pub(crate) use websocket::Sockets;
 
 use crate::body::Body;
 use crate::error::Failure;
@@ -62,6 +64,8 @@ enum Flow {
     Answer,
     /// A handler streams the response.
     Stream(Box<Handler>, HostCall),
+    /// The client becomes a WebSocket of the plugin with this session.
+    Upgrade(usize),
     /// Answer with an error.
     Fail(Failure),
 }
@@ -98,6 +102,7 @@ impl Chain {
             // An empty response, to which what plugins collected is applied.
             Flow::Answer => Response::new(Body::empty()),
             Flow::Stream(handler, call) => return guard.stream(handler, call).await,
+            Flow::Upgrade(slot) => return guard.upgrade(slot).await,
             Flow::Fail(failure) => exchange.fail(&failure.into()),
         };
         guard.respond(response).await
@@ -179,6 +184,10 @@ impl Exchange {
             Ok(Some(Outcome::Stream(handler, call))) => {
                 self.apply_early();
                 Flow::Stream(handler, call)
+            }
+            Ok(Some(Outcome::Upgrade)) => {
+                self.apply_early();
+                Flow::Upgrade(step.slot)
             }
             Err(failure) => match self.pass(step, Phase::RequestFilter, failure) {
                 None => Flow::Service,

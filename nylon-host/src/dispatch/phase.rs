@@ -37,6 +37,8 @@ pub(super) enum Outcome {
     End,
     /// The handler streams the response from now on: answer the call once the head is out. Likewise.
     Stream(Box<Handler>, HostCall),
+    /// The client is to become a WebSocket; the session is open. Likewise.
+    Upgrade,
 }
 
 /// A handler that runs, and what it asked for and did not get yet.
@@ -265,6 +267,7 @@ fn leave(
         Ok(None) => span = span.idle(),
         Ok(Some(Outcome::Next)) => span.ran("next"),
         Ok(Some(Outcome::End)) => span.ran("end"),
+        Ok(Some(Outcome::Upgrade)) => span.ran("upgrade"),
         Ok(Some(Outcome::Stream(handler, _))) => {
             handler.span = Some(span);
             return None;
@@ -291,6 +294,7 @@ impl Handler {
                     return Ok(match verdict {
                         Verdict::Next => Outcome::Next,
                         Verdict::End | Verdict::StreamEnd => Outcome::End,
+                        Verdict::Upgrade => Outcome::Upgrade,
                     });
                 }
                 Event::StreamHead(call, commit) => match mutation::check(&commit, minor, names) {

@@ -119,7 +119,7 @@ impl Exchange {
         body.into()
     }
 
-    fn apply_draft(&mut self) {
+    pub(super) fn apply_draft(&mut self) {
         for op in std::mem::take(&mut self.draft) {
             op.apply(&mut self.status, &mut self.headers);
         }
@@ -146,7 +146,7 @@ impl Exchange {
             };
             let outcome = self.run(step, Phase::ResponseFilter, Extra::default()).await;
             let ended = match outcome {
-                Ok(None | Some(Outcome::Stream(..))) => continue,
+                Ok(None | Some(Outcome::Stream(..) | Outcome::Upgrade)) => continue,
                 Ok(Some(Outcome::Next)) => false,
                 Ok(Some(Outcome::End)) => true,
                 Err(failure) => {
@@ -389,7 +389,7 @@ async fn drain(mut body: Body) {
     while let Some(Ok(_)) = body.next().await {}
 }
 
-fn respond_with((status, headers): (StatusCode, HeaderMap), body: Body) -> Response<Body> {
+pub(super) fn respond_with((status, headers): (StatusCode, HeaderMap), body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -319,7 +319,8 @@ fn serve(
                 ServiceKind::Plugin(call) => Some(call),
                 _ => None,
             };
-            let chain = chain(config, begin(), middleware, answers)?;
+            let builder = begin().websockets(Arc::new(p.websocket.clone()));
+            let chain = chain(config, builder, middleware, answers)?;
             let service = match &service.kind {
                 ServiceKind::Http { endpoints } => Service::Http(
                     upstreams

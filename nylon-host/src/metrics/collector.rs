@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Unit;
 
-use super::{LaneTotals, Parts, Times, Timings};
+use super::{LaneTotals, Parts, SocketCounts, Times, Timings};
 use crate::host::Roster;
 use crate::supervisor::{Plugin, PluginState, PluginStatus};
 
@@ -140,7 +140,8 @@ impl Collector for HostCollector {
         let mut scrape = Scrape(encoder);
         calls(&mut scrape, &found)?;
         workers(&mut scrape, &found)?;
-        lanes(&mut scrape, &found)
+        lanes(&mut scrape, &found)?;
+        sockets(&mut scrape, &found)
     }
 }
 
@@ -297,4 +298,50 @@ fn lanes(scrape: &mut Scrape<'_>, found: &[Found<'_>]) -> fmt::Result {
     let staged = of(|t| t.staged);
     let help = "Bodies that handlers have set and not committed yet.";
     scrape.gauge(("nylon_plugin_staged", help), Some(Unit::Bytes), staged)
+}
+
+/// The WebSockets. A plugin that never had one has no series.
+fn sockets(scrape: &mut Scrape<'_>, found: &[Found<'_>]) -> fmt::Result {
+    let with = || {
+        let all = found.iter().map(|f| (f, &f.plugin.board.metrics.sockets));
+        all.filter(|(_, s)| s.opened_total() + s.refused_total() > 0)
+    };
+    let of = |of: fn(&SocketCounts) -> u64| with().map(|(f, s)| f.one(of(s))).collect::<Vec<_>>();
+    let open = of(SocketCounts::open);
+    scrape.gauge(("nylon_websocket_connections", "WebSockets open."), None, open)?;
+    type Row = (&'static str, &'static str, fn(&SocketCounts) -> u64);
+    let counters: [Row; 4] = [
+        ("nylon_websocket_opened", "Clients that became WebSockets.", SocketCounts::opened_total),
+        ("nylon_websocket_resumed", "WebSockets that another worker took over.", |s| {
+            s.resumed_total()
+        }),
+        (
+            "nylon_websocket_refused",
+            "Upgrades refused: a bad handshake, an origin, a limit.",
+            |s| s.refused_total(),
+        ),
+        ("nylon_websocket_dropped_messages", "Messages to slow clients that were dropped.", |s| {
+            s.dropped_total()
+        }),
+    ];
+    for (name, help, get) in counters {
+        scrape.counter((name, help), None, of(get))?;
+    }
+    let ends = with().flat_map(|(f, s)| {
+        s.ends().map(|(end, n)| (labels([("plugin", f.name), ("reason", end.name())]), n))
+    });
+    let help = "WebSockets that came to their end, by reason.";
+    scrape.counter(("nylon_websocket_closed", help), None, ends.collect())?;
+    let both = |of: fn((u64, u64)) -> u64| {
+        let rows = with().flat_map(move |(f, s)| {
+            let pairs = ["in", "out"].into_iter().zip(s.traffic());
+            pairs.map(move |(way, n)| (labels([("plugin", f.name), ("direction", way)]), of(n)))
+        });
+        rows.collect()
+    };
+    let help = "Messages from and to clients.";
+    scrape.counter(("nylon_websocket_messages", help), None, both(|(messages, _)| messages))?;
+    let help = "Bytes of payload of those messages.";
+    let bytes = both(|(_, bytes)| bytes);
+    scrape.counter(("nylon_websocket_payload", help), Some(Unit::Bytes), bytes)
 }

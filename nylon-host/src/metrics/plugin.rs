@@ -9,6 +9,7 @@ use nylon_protocol::wire;
 
 use super::calls::PluginTimes;
 use super::process;
+use super::sockets::SocketCounts;
 use crate::error::Failure;
 use crate::lane::{Fault, Lane};
 use crate::session::Phase;
@@ -73,6 +74,8 @@ pub(crate) struct PluginMetrics {
     ends: [AtomicU64; End::ALL.len()],
     /// Lines of its workers that were not logged.
     pub(crate) log_lines_dropped: AtomicU64,
+    /// Its WebSockets.
+    pub(crate) sockets: SocketCounts,
     workers: Mutex<Workers>,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 use nylon_protocol::wire;
+use tokio::sync::Semaphore;
 
 use super::cgroup::Cgroup;
 use crate::lane::Queue;
@@ -19,6 +20,9 @@ pub struct Limits {
     /// counts once, however many entries of the plugin see it, from its first session to the end of its last. Default:
     /// no limit, and then it costs nothing.
     pub concurrency: Option<u32>,
+    /// WebSockets open at a time, over all its workers; an upgrade over it is answered with 503. A request that has become
+    /// one counts here and no longer as one of [`Self::concurrency`]. Default: 10 000.
+    pub websockets: u32,
     /// Requests that wait at a time, for a place under [`Self::concurrency`] or while a worker runs as many handlers as
     /// it can, first come first served; one more is answered with 503 at once. 0: nobody waits. Default: 256.
     pub queue: u32,
@@ -44,6 +48,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             concurrency: None,
+            websockets: 10_000,
             queue: 256,
             queue_wait: Duration::from_secs(1),
             arena: wire::LIMIT_ARENA as u64,
@@ -135,6 +140,8 @@ pub struct CgroupMemory {
 #[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) admission: Admission,
+    /// Places for WebSockets.
+    pub(crate) websockets: Arc<Semaphore>,
     arena: u64,
     metrics: Arc<PluginMetrics>,
     pub(super) memory: AtomicU64,
@@ -148,6 +155,7 @@ impl Bounds {
         let queue = Arc::new(Queue::new(limits.queue, limits.queue_wait));
         Arc::new(Self {
             admission: Admission::new(limits.concurrency, queue),
+            websockets: Arc::new(Semaphore::new(limits.websockets as usize)),
             arena: limits.arena,
             metrics,
             memory: AtomicU64::default(),

@@ -42,7 +42,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{ControlError, StartError};
 use crate::lane::{Lane, Registry, WaitPolicy};
@@ -204,7 +205,12 @@ pub(crate) struct Plugin {
     orders: UnboundedSender<Order>,
     /// What chains are bound to from now on; `None` before it first serves, and once it is removed.
     current: Mutex<Option<Arc<Binding>>>,
+    /// Turns to take a socket over whose worker is gone: not all of them at once.
+    pub(crate) resumes: Semaphore,
 }
+
+/// Sockets that look for another worker of a plugin at a time.
+const RESUMES: usize = 64;
 
 /// What a chain is bound to: the workers of one configuration of a plugin. They are drained once another serves and the
 /// last chain that is bound to them is gone: a request sees one configuration, from its first phase to its last.
@@ -213,6 +219,8 @@ pub(crate) struct Binding {
     pub(crate) spec: Arc<PluginSpec>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) bounds: Arc<Bounds>,
+    /// Another serves in its place: what goes on for long is to go on there.
+    pub(crate) superseded: CancellationToken,
     number: u64,
     orders: UnboundedSender<Order>,
 }
@@ -270,7 +278,9 @@ impl Plugin {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, binding)
         };
-        drop(old);
+        if let Some(old) = old {
+            old.superseded.cancel();
+        }
     }
 
     /// A binding for chains to come, to workers of `spec`.
@@ -285,6 +295,7 @@ impl Plugin {
             spec: Arc::new(spec),
             registry: Arc::default(),
             bounds,
+            superseded: CancellationToken::new(),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             orders: self.orders.clone(),
         })
@@ -344,6 +355,7 @@ impl Supervisor {
             journal: self.journal.clone(),
             orders,
             current,
+            resumes: Semaphore::new(RESUMES),
         });
         let keeper = Keeper::new(plugin.clone(), self.spawner.clone());
         // Those that have ended are of no more use.
