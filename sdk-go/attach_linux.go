@@ -89,7 +89,7 @@ func (k *link) lanes(w *session.Worker, hello *wire.Hello) ([]*lane.Lane, error)
 		lanes[i] = lane.New(lane.Config{
 			Host: host, Own: k.own.Lane(i), SpinNs: k.host.U32(wire.HeaderSpinNsPeer),
 			HostBell: k.hostBell.Ring, Parker: parker, Space: lane.Futex{},
-			Pool: pool, Sink: w.Sink(), Fault: w.Fault,
+			Pool: pool, Sink: w.Sink(), Fault: w.Fault, WebSocket: w.Features&wire.FeatureWebsocket != 0,
 		})
 	}
 	return lanes, nil

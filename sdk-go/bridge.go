@@ -33,7 +33,7 @@ func startInProcess(plugin any, hello *wire.Hello, link bridge.Link, parkers []l
 		lanes[i] = lane.New(lane.Config{
 			Host: link.Host.Lane(i), Own: link.Own.Lane(i), SpinNs: link.Host.U32(wire.HeaderSpinNsPeer),
 			HostBell: link.HostBell, Parker: parkers[i], Space: link.Space,
-			Pool: pool, Sink: w.Sink(), Fault: w.Fault,
+			Pool: pool, Sink: w.Sink(), Fault: w.Fault, WebSocket: w.Features&wire.FeatureWebsocket != 0,
 		})
 		lanes[i].Start()
 	}

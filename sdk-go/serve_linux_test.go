@@ -173,7 +173,7 @@ func TestProcessRefuses(t *testing.T) {
 		{"config type", `{"count":"three"}`, nil, wire.RefuseConfig, "count"},
 		{"config list", `[1]`, nil, wire.RefuseConfig, "JSON object"},
 		{"init", `{"greeting":"fail"}`, nil, wire.RefuseInit, "no database"},
-		{"major", ``, func(h *wire.Hello) { h.Versions.Major++ }, wire.RefuseVersion, "2.0–2.1"},
+		{"major", ``, func(h *wire.Hello) { h.Versions.Major++ }, wire.RefuseVersion, "2.0–2.2"},
 		{"layout", ``, func(h *wire.Hello) { h.LayoutHash++ }, wire.RefuseLayout, "layout"},
 		{"epoch", ``, func(h *wire.Hello) { h.Epoch++ }, wire.RefuseSegment, "epoch"},
 	} {

@@ -110,7 +110,7 @@ pub struct TopArgs {
 
 impl Cli {
     /// Parses a command line. `oldest` and `newest` are the protocol versions this build speaks,
-    /// for `--version`: `nylon 0.1.0 (protocol ABI 1.0–1.1)`.
+    /// for `--version`: `nylon 0.1.0 (protocol ABI 1.0–1.2)`.
     ///
     /// The error also stands for `--help` and `--version`: call [`clap::Error::exit`], which
     /// prints it and leaves with 0 or [`EXIT_CONFIG`].
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn version_names_the_protocol_range() {
         let printed = parse("nylon --version").unwrap_err();
-        let expected = format!("nylon {} (protocol ABI 1.0–1.1)\n", env!("CARGO_PKG_VERSION"));
+        let expected = format!("nylon {} (protocol ABI 1.0–1.2)\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(printed.to_string(), expected);
         assert_eq!(printed.exit_code(), 0);
     }

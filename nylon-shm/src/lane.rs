@@ -64,6 +64,12 @@ impl HostEnd {
     pub fn handler_time(self, on: bool) -> Self {
         Self { up: self.up.handler_time(on), ..self }
     }
+
+    /// The same, where the feature `websocket` is on or off.
+    #[must_use]
+    pub fn websocket(self, on: bool) -> Self {
+        Self { up: self.up.websocket(on), ..self }
+    }
 }
 
 /// The eventfds of a worker and the doorbell it chose.

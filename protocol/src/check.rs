@@ -4,6 +4,10 @@
 //! [`check_frame`] before it touches the payload; whoever knows the invocations calls [`check_token`] and keeps a
 //! [`Window`] per direction. All positions are private, 64 bits wide and free-running; only their low halves travel.
 
+mod data;
+
+pub use data::{Messages, Window, cost, window_total};
+
 use crate::frame::Frame;
 use crate::violation::Violation;
 use crate::wire;
@@ -28,10 +32,13 @@ pub struct FrameContext {
     pub host_calls: bool,
     /// Whether the feature `handler_time` is on.
     pub handler_time: bool,
+    /// Whether the feature `websocket` is on.
+    pub websocket: bool,
 }
 
-/// Checks everything about a frame that the frame alone can tell (SPEC.md 3.2 to 3.6, 5.4 to 5.8, 6, 7), `from`
-/// being its writer. Tokens, phases of invocations and windows are [`check_token`]'s and [`Window`]'s.
+/// Checks everything about a frame that the frame alone can tell (SPEC.md 3.2 to 3.6, 5.4 to 5.8, 5.11, 6, 7), `from`
+/// being its writer. Tokens, phases of invocations, windows and the order of messages are [`check_token`]'s,
+/// [`Window`]'s and [`Messages`]'.
 ///
 /// # Errors
 /// The rule that is broken.
@@ -46,8 +53,8 @@ pub fn check_frame(frame: &Frame, from: Side, ctx: &FrameContext) -> Result<(), 
         return Err(Violation::Method(frame.method));
     }
     match from {
-        Side::Worker => check_from_worker(frame, ctx.handler_time),
-        Side::Host => check_from_host(frame),
+        Side::Worker => check_from_worker(frame, ctx),
+        Side::Host => check_from_host(frame, ctx),
     }
 }
 
@@ -179,73 +186,6 @@ pub fn has_token(kind: u8) -> bool {
     )
 }
 
-/// The DATA of one invocation in one direction, as either end counts it (SPEC.md 5.8).
-///
-/// The sender calls `take` before it sends and `on_total` for each WINDOW; the receiver calls `take` for each DATA
-/// and `give` once bytes are handed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    limit: u64,
-    sent: u64,
-    taken: u64,
-}
-
-impl Window {
-    /// A direction in which `limit` bytes may be outstanding.
-    pub fn new(limit: u32) -> Self {
-        Self { limit: limit.into(), sent: 0, taken: 0 }
-    }
-
-    /// Bytes that may still be sent.
-    pub fn room(&self) -> u64 {
-        self.limit.saturating_sub(self.sent - self.taken)
-    }
-
-    /// `len` bytes of DATA go out or come in.
-    ///
-    /// # Errors
-    /// `Violation::Window` when the window does not hold them; nothing is counted then.
-    pub fn take(&mut self, len: u32) -> Result<(), Violation> {
-        if u64::from(len) > self.room() {
-            return Err(Violation::Window("exceeded"));
-        }
-        self.sent += u64::from(len);
-        Ok(())
-    }
-
-    /// Receiver: `len` more bytes were handed on. Returns the `total` of the WINDOW to send.
-    pub fn give(&mut self, len: u64) -> u64 {
-        self.taken = self.taken.saturating_add(len).min(self.sent);
-        self.taken
-    }
-
-    /// Sender: a WINDOW of `total` came. Returns how many bytes it freed.
-    ///
-    /// # Errors
-    /// `Violation::Window` when it is below the last one or above what was sent.
-    pub fn on_total(&mut self, total: u64) -> Result<u64, Violation> {
-        let freed = total.checked_sub(self.taken).ok_or(Violation::Window("back"))?;
-        if total > self.sent {
-            return Err(Violation::Window("ahead"));
-        }
-        self.taken = total;
-        Ok(freed)
-    }
-
-    /// Bytes sent and not yet returned.
-    pub fn outstanding(&self) -> u64 {
-        self.sent - self.taken
-    }
-}
-
-/// The `total` in a WINDOW's payload (SPEC.md 5.8).
-///
-/// # Errors
-/// `Violation::Window` when the payload is not 8 bytes.
-pub fn window_total(payload: &[u8]) -> Result<u64, Violation> {
-    payload.try_into().map(u64::from_le_bytes).map_err(|_| Violation::Window("len"))
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what travels")]
 fn low32(pos: u64) -> u32 {
     pos as u32
@@ -290,41 +230,51 @@ fn check_payload(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
     Ok(())
 }
 
-fn check_from_worker(frame: &Frame, handler_time: bool) -> Result<(), Violation> {
+fn check_from_worker(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
     match frame.kind {
-        wire::KIND_CALL => call_number(frame),
+        wire::KIND_CALL => {
+            if frame.method == wire::METHOD_WEBSOCKET_ROOM_SIZE {
+                conversing(frame, ctx)?;
+            }
+            call_number(frame)
+        }
         wire::KIND_REPLY => {
-            let finals =
-                [wire::METHOD_NEXT, wire::METHOD_END, wire::METHOD_SET_RESPONSE_STREAM_END];
-            one_of(frame.method, &finals)?;
+            check_final(frame, ctx)?;
             let phases = 0b11_1110; // 1..=5
-            let time = if handler_time { u32::MAX << wire::FINAL_TIME_SHIFT } else { 0 };
+            let time = if ctx.handler_time { u32::MAX << wire::FINAL_TIME_SHIFT } else { 0 };
             let known = frame.status & !(phases | time) == 0;
             if known { Ok(()) } else { Err(Violation::Status(frame.status)) }
         }
         wire::KIND_ERROR => error_len(frame),
         wire::KIND_DATA => {
+            if in_conversation(frame, ctx) {
+                return check_said(frame, Side::Worker);
+            }
             let bodies = [
                 wire::METHOD_SET_RESPONSE_FULL_BODY,
                 wire::METHOD_SET_RESPONSE_STREAM_DATA,
                 wire::METHOD_SET_REQUEST_BODY,
             ];
             one_of(frame.method, &bodies)?;
-            data_len(frame)
+            data_len(frame, wire::LIMIT_DATA)
         }
         wire::KIND_WINDOW => window_len(frame),
         _ => Ok(()),
     }
 }
 
-fn check_from_host(frame: &Frame) -> Result<(), Violation> {
+fn check_from_host(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
     match frame.kind {
+        wire::KIND_CALL => check_open(frame, ctx),
         wire::KIND_REPLY => call_number(frame),
         wire::KIND_ERROR => {
             call_number(frame)?;
             error_len(frame)
         }
         wire::KIND_DATA => {
+            if in_conversation(frame, ctx) {
+                return check_said(frame, Side::Host);
+            }
             let bodies = [
                 wire::METHOD_GET_PAYLOAD,
                 wire::METHOD_READ_RESPONSE_FULL_BODY,
@@ -335,11 +285,77 @@ fn check_from_host(frame: &Frame) -> Result<(), Violation> {
             if frame.method != wire::METHOD_READ_REQUEST_FULL_BODY {
                 call_number(frame)?;
             }
-            data_len(frame)
+            data_len(frame, wire::LIMIT_DATA)
         }
         wire::KIND_WINDOW => window_len(frame),
         _ => Ok(()),
     }
+}
+
+/// Whether a frame belongs to a conversation (SPEC.md 5.11).
+fn in_conversation(frame: &Frame, ctx: &FrameContext) -> bool {
+    ctx.websocket && frame.phase == wire::PHASE_NONE
+}
+
+/// What only a frame of a conversation may say.
+fn conversing(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
+    if !ctx.websocket {
+        return Err(Violation::Method(frame.method));
+    }
+    if in_conversation(frame, ctx) { Ok(()) } else { Err(Violation::Phase(frame.phase)) }
+}
+
+/// The method of a final REPLY (SPEC.md 5.4).
+fn check_final(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
+    match frame.method {
+        wire::METHOD_WEBSOCKET_ON_CLOSE => conversing(frame, ctx),
+        method if in_conversation(frame, ctx) => Err(Violation::Method(method)),
+        wire::METHOD_NEXT | wire::METHOD_END | wire::METHOD_SET_RESPONSE_STREAM_END => Ok(()),
+        wire::METHOD_WEBSOCKET_UPGRADE if ctx.websocket => match frame.phase {
+            wire::PHASE_REQUEST_FILTER => Ok(()),
+            phase => Err(Violation::Phase(phase)),
+        },
+        method => Err(Violation::Method(method)),
+    }
+}
+
+/// A host's CALL: one of method ON_OPEN begins a conversation, and nothing else does (SPEC.md 5.11).
+fn check_open(frame: &Frame, ctx: &FrameContext) -> Result<(), Violation> {
+    if frame.method == wire::METHOD_WEBSOCKET_ON_OPEN {
+        let session = frame.flags & (wire::FLAG_OPEN | wire::FLAG_KEEP) != 0;
+        return if session { Err(Violation::Flags(frame.flags)) } else { conversing(frame, ctx) };
+    }
+    if in_conversation(frame, ctx) { Err(Violation::Method(frame.method)) } else { Ok(()) }
+}
+
+/// DATA of a conversation: which methods `from` may use, how long they are, and which come in pieces (SPEC.md 5.11).
+fn check_said(frame: &Frame, from: Side) -> Result<(), Violation> {
+    use wire::*;
+    let (pieces, longest) = match (from, frame.method) {
+        (Side::Worker, METHOD_WEBSOCKET_SEND_TEXT | METHOD_WEBSOCKET_SEND_BINARY)
+        | (
+            Side::Worker,
+            METHOD_WEBSOCKET_BROADCAST_ROOM_TEXT
+            | METHOD_WEBSOCKET_BROADCAST_ROOM_BINARY
+            | METHOD_WEBSOCKET_SEND_TEXT_TO
+            | METHOD_WEBSOCKET_SEND_BINARY_TO,
+        )
+        | (Side::Host, METHOD_WEBSOCKET_ON_MESSAGE_TEXT | METHOD_WEBSOCKET_ON_MESSAGE_BINARY) => {
+            (true, LIMIT_DATA)
+        }
+        (Side::Worker, METHOD_WEBSOCKET_CLOSE | METHOD_WEBSOCKET_PING)
+        | (Side::Host, METHOD_WEBSOCKET_ON_CLOSE) => (false, LIMIT_PING),
+        (Side::Worker, METHOD_WEBSOCKET_JOIN_ROOM | METHOD_WEBSOCKET_LEAVE_ROOM) => {
+            (false, LIMIT_ROOM_NAME)
+        }
+        (Side::Host, METHOD_WEBSOCKET_ON_ERROR) => (false, LIMIT_ERROR_TEXT),
+        (Side::Host, METHOD_WEBSOCKET_HAND_OVER) => (false, 0),
+        (_, method) => return Err(Violation::Method(method)),
+    };
+    if frame.has(FLAG_MORE) && !pieces {
+        return Err(Violation::Flags(frame.flags));
+    }
+    data_len(frame, longest)
 }
 
 fn one_of(method: u32, allowed: &[u32]) -> Result<(), Violation> {
@@ -354,11 +370,8 @@ fn error_len(frame: &Frame) -> Result<(), Violation> {
     if frame.len < 4 { Err(Violation::Error(frame.len as usize)) } else { Ok(()) }
 }
 
-fn data_len(frame: &Frame) -> Result<(), Violation> {
-    if frame.len as usize > wire::LIMIT_DATA {
-        return Err(Violation::Window("data-len"));
-    }
-    Ok(())
+fn data_len(frame: &Frame, longest: usize) -> Result<(), Violation> {
+    if frame.len as usize > longest { Err(Violation::Window("data-len")) } else { Ok(()) }
 }
 
 fn window_len(frame: &Frame) -> Result<(), Violation> {

@@ -5,7 +5,7 @@ pub const MAGIC: u64 = 0x314d48534e4c594e;
 /// ABI major.
 pub const ABI_MAJOR: u16 = 1;
 /// Highest ABI minor spoken.
-pub const ABI_MINOR: u16 = 1;
+pub const ABI_MINOR: u16 = 2;
 /// Lowest ABI minor spoken.
 pub const ABI_MINOR_MIN: u16 = 0;
 /// FNV-1a64 of the frozen groups (SPEC.md 1.4).
@@ -872,7 +872,7 @@ pub const FEATURE_HANDLER_TIME: u64 = 64;
 /// upgrades and conversations (since 1.2)
 pub const FEATURE_WEBSOCKET: u64 = 128;
 /// all features this tree offers
-pub const FEATURE_KNOWN: u64 = 127;
+pub const FEATURE_KNOWN: u64 = 255;
 
 // The status of a worker's final frame, above the phases it wants (SPEC.md 5.4).
 /// how long the handler ran stands from this bit on

@@ -128,7 +128,13 @@ fn frame(bytes: &[u8]) {
     let apos = u64::from_le_bytes(*bytes.last_chunk().expect("longer than 8"));
     for from in [Side::Host, Side::Worker] {
         for apos in [0, apos & !63 & !(1 << 63)] {
-            let ctx = FrameContext { arena: 1 << 20, apos, host_calls: true, handler_time: true };
+            let ctx = FrameContext {
+                arena: 1 << 20,
+                apos,
+                host_calls: true,
+                handler_time: true,
+                websocket: true,
+            };
             if check_frame(&frame, from, &ctx).is_err() {
                 continue;
             }

@@ -219,7 +219,7 @@ fn header_lists() {
 fn a_mismatch_names_both_ranges() {
     let range = |major, min, max| VersionRange { major, min, max };
     let error = negotiate(range(1, 0, 1), range(2, 0, 0)).unwrap_err();
-    assert_eq!(error.to_string(), "the host speaks ABI 1.0–1.1, the worker 2.0–2.0");
+    assert_eq!(error.to_string(), "the host speaks ABI 1.0–1.2, the worker 2.0–2.0");
     assert_eq!(negotiate(range(1, 0, 1), range(1, 0, 0)), Ok(0));
     assert_eq!(negotiate(range(1, 0, 1), range(1, 1, 2)), Ok(1));
     assert!(negotiate(range(1, 0, 1), range(1, 2, 3)).is_err());

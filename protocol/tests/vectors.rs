@@ -79,6 +79,7 @@ fn context(vector: &Value) -> FrameContext {
         apos: number(&vector["apos"]),
         host_calls: vector["host_calls"] == true,
         handler_time: vector["handler_time"] == true,
+        websocket: vector["websocket"] == true,
     }
 }
 

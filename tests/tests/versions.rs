@@ -69,11 +69,11 @@ async fn a_worker_with_header_names_and_one_without_work() {
 #[tokio::test]
 async fn no_common_version_is_refused_with_both_ranges() {
     let _dog = watchdog(60);
-    let ranges = &format!("plugin `p`: the host speaks ABI 1.0–1.1, the worker 2.0–2.0{REBUILD}");
+    let ranges = &format!("plugin `p`: the host speaks ABI 1.0–1.2, the worker 2.0–2.0{REBUILD}");
     refused("major-newer", ranges, true).await;
     // Whoever of the two says no.
     refused("refuse-version", ranges, true).await;
-    let minors = &format!("plugin `p`: the host speaks ABI 1.0–1.1, the worker 1.2–1.2{REBUILD}");
+    let minors = &format!("plugin `p`: the host speaks ABI 1.0–1.2, the worker 1.3–1.3{REBUILD}");
     refused("minor-newer-only", minors, true).await;
 }
 
@@ -93,7 +93,7 @@ async fn a_mismatch_is_not_tried_again() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let status = status();
     assert_eq!((status.state, status.generation), (PluginState::Failed, 2), "{status:?}");
-    let reason = format!("plugin `p`: the host speaks ABI 1.0–1.1, the worker 2.0–2.0{REBUILD}");
+    let reason = format!("plugin `p`: the host speaks ABI 1.0–1.2, the worker 2.0–2.0{REBUILD}");
     assert_eq!(status.last_end, reason);
     assert_eq!(ask(&host, "n").await.0, 503);
     host.stop(Duration::from_secs(2)).await;

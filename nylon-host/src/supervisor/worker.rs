@@ -34,6 +34,8 @@ use crate::readiness;
 /// What Hello says of the time a worker may spin under policy `latency`, ns. It only makes the worker sleep on a futex:
 /// whether and how long it spins is the gate's to say, in H.
 const SPIN_NS: u32 = 20_000;
+/// What a worker may take: all there is but `websocket`, as long as nobody here drives a conversation.
+const OFFERED: u64 = wire::FEATURE_KNOWN & !wire::FEATURE_WEBSOCKET;
 /// How often sessions are looked for that outlive their request, in a worker that is drained.
 const LEFT_EVERY: Duration = Duration::from_millis(20);
 
@@ -246,7 +248,7 @@ impl Job {
         let epoch =
             u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[1; 8]))
                 | 1;
-        let features = wire::FEATURE_KNOWN;
+        let features = OFFERED;
         let arena = spec.limits.arena;
         let geometry = Geometry { lanes: spec.lanes_or_default(), arena, ..Geometry::default() };
         let header = Header { geometry, epoch, abi_minor: wire::ABI_MINOR, features };
@@ -359,6 +361,7 @@ impl Job {
         let peer = Arc::new(Peer::new(who, &ok.entries, minor, ok.features, queue, times));
         let calls = ok.features & wire::FEATURE_HOST_CALLS != 0;
         let timed = ok.features & wire::FEATURE_HANDLER_TIME != 0;
+        let converses = ok.features & wire::FEATURE_WEBSOCKET != 0;
         let open = |index| {
             // Each lane has descriptors of its own: an edge of a bell reaches all of them.
             let bells = WorkerBells {
@@ -366,7 +369,9 @@ impl Job {
                 bell: Bell::from_fd(worker_bell.try_clone()?),
                 rescue: Bell::from_fd(rescue_bell.try_clone()?),
             };
-            let end = HostEnd::new(&segments, index, calls, bells).handler_time(timed);
+            let end = HostEnd::new(&segments, index, calls, bells)
+                .handler_time(timed)
+                .websocket(converses);
             let Geometry { slots, lanes, .. } = geometry;
             let shape = Shape { slots, window: hello.window, index, lanes };
             // The worker has one word for how long it spins: several lanes would have it spin on all of them.

@@ -27,6 +27,8 @@ pub struct Consumer<M> {
     host_calls: bool,
     /// Whether its final frames say how long the handler ran.
     handler_time: bool,
+    /// Whether there are conversations.
+    websocket: bool,
     /// Next position to read, free-running.
     pos: u64,
     /// Where the bump rule puts the next arena payload.
@@ -47,12 +49,13 @@ impl<M: Memory> Consumer<M> {
 
     /// A consumer at `pos` and `apos`, see [`super::Producer::starting_at`].
     pub fn starting_at(ring: M, from: Side, host_calls: bool, pos: u64, apos: u64) -> Self {
-        let (released, handler_time) = ((pos, apos), false);
+        let (released, handler_time, websocket) = ((pos, apos), false, false);
         Self {
             ring,
             from,
             host_calls,
             handler_time,
+            websocket,
             pos,
             apos,
             released,
@@ -65,6 +68,12 @@ impl<M: Memory> Consumer<M> {
     #[must_use]
     pub fn handler_time(self, on: bool) -> Self {
         Self { handler_time: on, ..self }
+    }
+
+    /// The same, where the feature `websocket` is on or off.
+    #[must_use]
+    pub fn websocket(self, on: bool) -> Self {
+        Self { websocket: on, ..self }
     }
 
     /// Next position: frames taken since the ring was made.
@@ -115,8 +124,8 @@ impl<M: Memory> Consumer<M> {
 
     /// What a frame whose payload stands at `apos` is held to.
     fn context(&self, apos: u64) -> FrameContext {
-        let Self { host_calls, handler_time, .. } = *self;
-        FrameContext { arena: self.ring.arena(), apos, host_calls, handler_time }
+        let Self { host_calls, handler_time, websocket, .. } = *self;
+        FrameContext { arena: self.ring.arena(), apos, host_calls, handler_time, websocket }
     }
 
     /// Whether a frame is there.

@@ -36,7 +36,8 @@ fn counting(len: u8) -> Vec<u8> {
 }
 
 fn vector(about: &str, from: Side, apos: u64, slot: impl Into<Slot>) -> Value {
-    let ctx = FrameContext { arena: A, apos, host_calls: true, handler_time: true };
+    let ctx =
+        FrameContext { arena: A, apos, host_calls: true, handler_time: true, websocket: true };
     let mut slot = slot.into();
     let frame = &mut slot.frame;
     if frame.seq == 0 {

@@ -2,7 +2,7 @@
 
 use super::head::Head;
 use super::request::{Request, RequestFields, write_request};
-use super::{Names, TooLarge, write_head};
+use super::{Names, TooLarge, WebSocketSection, write_head};
 use crate::bytes::{len32, pad8, u16_at, u32_at, u64_at};
 use crate::violation::Violation;
 use crate::wire;
@@ -100,6 +100,11 @@ impl<'o> StepWriter<'o> {
     /// The response head is that of this session's last step that had one (SPEC.md 4.9).
     pub fn response_kept(&mut self) -> &mut Self {
         self.section(wire::SECTION_RESPONSE_KEPT, 0, &[])
+    }
+
+    /// The socket a conversation is about; on the CALL that begins it.
+    pub fn websocket(&mut self, socket: &WebSocketSection<'_>) -> &mut Self {
+        self.section_with(wire::SECTION_WEBSOCKET, |out| socket.write(out))
     }
 
     /// Ends the record.
@@ -209,13 +214,15 @@ pub struct Step<'a> {
     pub stats: Option<Stats<'a>>,
     /// The response head is that of this session's last step that had one.
     pub response_kept: bool,
+    /// The socket a conversation is about.
+    pub websocket: Option<WebSocketSection<'a>>,
 }
 
 impl<'a> Step<'a> {
     /// Checks the payload of a host's CALL; `open` says whether the frame has the flag OPEN.
     ///
     /// # Errors
-    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4 or 4.7 to 4.9.
+    /// `Violation::Record` naming the broken rule of SPEC.md 4.1 to 4.4 or 4.7 to 4.10.
     pub fn parse(payload: &'a [u8], open: bool, names: Names) -> Result<Self, Violation> {
         let bad = |rule| Err(Violation::Record(rule));
         let mut step = Self::default();
@@ -235,6 +242,7 @@ impl<'a> Step<'a> {
             (false, Some(_), _) => bad("step-entry-without-open"),
             (false, _, Some(_)) => bad("step-request-without-open"),
             (true, ..) if step.response_kept => bad("step-response-kept-open"),
+            (true, ..) if step.websocket.is_some() => bad("step-websocket-open"),
             _ if step.response_kept && step.response.is_some() => bad("step-two-responses"),
             _ => Ok(step),
         }
@@ -274,6 +282,7 @@ impl<'a> Step<'a> {
                 empty()?;
                 self.response_kept = true;
             }
+            wire::SECTION_WEBSOCKET => self.websocket = Some(WebSocketSection::parse(body)?),
             _ => {} // a later minor's section
         }
         Ok(())

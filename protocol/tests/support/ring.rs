@@ -99,7 +99,13 @@ impl Ring {
         if !frame.has(wire::FLAG_INLINE) || frame.len as usize <= wire::SIZE_INLINE_HEAD {
             slot.inline[wire::SIZE_INLINE_HEAD..].fill(0); // the tail line was not written
         }
-        let ctx = FrameContext { arena, apos: self.capos, host_calls: true, handler_time: true };
+        let ctx = FrameContext {
+            arena,
+            apos: self.capos,
+            host_calls: true,
+            handler_time: true,
+            websocket: false,
+        };
         check_frame(&frame, self.writer, &ctx)?;
         let payload = if frame.has(wire::FLAG_INLINE) {
             slot.payload().to_vec()

@@ -6,7 +6,7 @@
 
 #define NYLON_MAGIC UINT64_C(0x314d48534e4c594e)
 #define NYLON_ABI_MAJOR 1
-#define NYLON_ABI_MINOR 1
+#define NYLON_ABI_MINOR 2
 #define NYLON_ABI_MINOR_MIN 0
 #define NYLON_LAYOUT_HASH UINT64_C(0x8e4dc0cd9022414d)
 
@@ -396,7 +396,7 @@
 #define NYLON_FEATURE_BODY_AHEAD 32 /* a host may send the request body before it is asked for (since 1.1) */
 #define NYLON_FEATURE_HANDLER_TIME 64 /* a final frame says how long its handler ran (since 1.1) */
 #define NYLON_FEATURE_WEBSOCKET 128 /* upgrades and conversations (since 1.2) */
-#define NYLON_FEATURE_KNOWN 127 /* all features this tree offers */
+#define NYLON_FEATURE_KNOWN 255 /* all features this tree offers */
 
 /* The status of a worker's final frame, above the phases it wants (SPEC.md 5.4). */
 #define NYLON_FINAL_TIME_SHIFT 6 /* how long the handler ran stands from this bit on */

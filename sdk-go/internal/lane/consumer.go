@@ -18,6 +18,9 @@ type Consumer struct {
 	agreed    bool // whether a worker may use the features that show in its frames
 	place     func(*Frame) []byte
 
+	// WebSocket says whether FeatureWebsocket is on. Set it before the first Pop.
+	WebSocket bool
+
 	pos       uint64 // next slot
 	apos      uint64 // where the producer's arena stands by our reckoning
 	released  uint64 // slots
@@ -49,7 +52,9 @@ func (c *Consumer) Pop(f *Frame) bool {
 		return false
 	}
 	f.read(c.peer.Slot(c.pos))
-	ctx := wire.FrameContext{Arena: c.peer.A, Apos: c.apos, HostCalls: c.agreed, HandlerTime: c.agreed}
+	ctx := wire.FrameContext{
+		Arena: c.peer.A, Apos: c.apos, HostCalls: c.agreed, HandlerTime: c.agreed, WebSocket: c.WebSocket,
+	}
 	if err := wire.CheckFrame(&f.Frame, c.from, ctx); err != nil {
 		c.fault(err)
 		return false

@@ -33,6 +33,7 @@ type Config struct {
 	Pool      *Pool
 	Sink      Sink
 	Fault     func(error) // a violation by the host; does not return in a real worker
+	WebSocket bool        // whether FeatureWebsocket is on
 }
 
 // Lane is the worker's end of one lane.
@@ -60,6 +61,7 @@ type Lane struct {
 func New(cfg Config) *Lane {
 	l := &Lane{cfg: cfg}
 	l.cons = NewConsumer(wire.SideHost, cfg.Own, cfg.Host, cfg.HostBell, l.fault)
+	l.cons.WebSocket = cfg.WebSocket
 	l.prod = NewProducer(wire.SideWorker, cfg.Own, cfg.Host, cfg.HostBell, cfg.Space, l.fault)
 	if p, ok := cfg.Sink.(Placer); ok {
 		l.cons.place = p.Place

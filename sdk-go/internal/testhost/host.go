@@ -120,6 +120,7 @@ func New(opt Options, h, p *shm.Segment, bells Bells) *Host {
 		l := &hostLane{own: h.Lane(i), worker: p.Lane(i)}
 		l.prod = lane.NewProducer(wire.SideHost, l.own, l.worker, func() { bells.Worker(i) }, bells.Space, fault)
 		l.cons = lane.NewConsumer(wire.SideWorker, l.own, l.worker, func() { bells.Space.Wake(l.own.SpaceBell) }, fault)
+		l.cons.WebSocket = opt.Features&wire.FeatureWebsocket != 0
 		host.lanes = append(host.lanes, l)
 	}
 	return host

@@ -19,10 +19,11 @@ type FrameContext struct {
 	HostCalls bool   // whether FeatureHostCalls is on
 
 	HandlerTime bool // whether FeatureHandlerTime is on
+	WebSocket   bool // whether FeatureWebsocket is on
 }
 
-// CheckFrame checks everything about a frame that the frame alone can tell (SPEC.md 3.2 to 3.6, 5.4 to 5.8, 6, 7).
-// Tokens, phases of invocations and windows are for [CheckToken] and [Window].
+// CheckFrame checks everything about a frame that the frame alone can tell (SPEC.md 3.2 to 3.6, 5.4 to 5.8, 5.11, 6, 7).
+// Tokens, phases of invocations, windows and the order of messages are for [CheckToken], [Window] and [Messages].
 func CheckFrame(f *Frame, from Side, ctx FrameContext) error {
 	if !kindAllowed(f.Kind, from, ctx.HostCalls) {
 		return violate("kind", "%d", f.Kind)
@@ -43,9 +44,9 @@ func CheckFrame(f *Frame, from Side, ctx FrameContext) error {
 		return violate("method", "%d", f.Method)
 	}
 	if from == SideWorker {
-		return checkFromWorker(f, ctx.HandlerTime)
+		return checkFromWorker(f, ctx)
 	}
-	return checkFromHost(f)
+	return checkFromHost(f, ctx)
 }
 
 // NextApos is where the frame after f starts in the arena, for a consumer that has checked f.
@@ -175,18 +176,21 @@ func checkPayload(f *Frame, ctx FrameContext) error {
 	return nil
 }
 
-func checkFromWorker(f *Frame, handlerTime bool) error {
+func checkFromWorker(f *Frame, ctx FrameContext) error {
 	switch f.Kind {
 	case KindCall:
+		if f.Method == MethodWebsocketRoomSize {
+			if err := conversing(f, ctx); err != nil {
+				return err
+			}
+		}
 		return callNumber(f)
 	case KindReply:
-		switch f.Method {
-		case MethodNext, MethodEnd, MethodSetResponseStreamEnd:
-		default:
-			return violate("method", "%d", f.Method)
+		if err := checkFinal(f, ctx); err != nil {
+			return err
 		}
 		known := wantable
-		if handlerTime {
+		if ctx.HandlerTime {
 			known |= FinalTimeMax << FinalTimeShift
 		}
 		if f.Status&^known != 0 {
@@ -195,9 +199,12 @@ func checkFromWorker(f *Frame, handlerTime bool) error {
 	case KindError:
 		return errorLen(f)
 	case KindData:
+		if inConversation(f, ctx) {
+			return checkSaid(f, SideWorker)
+		}
 		switch f.Method {
 		case MethodSetResponseFullBody, MethodSetResponseStreamData, MethodSetRequestBody:
-			return dataLen(f)
+			return dataLen(f, LimitData)
 		}
 		return violate("method", "%d", f.Method)
 	case KindWindow:
@@ -206,8 +213,10 @@ func checkFromWorker(f *Frame, handlerTime bool) error {
 	return nil
 }
 
-func checkFromHost(f *Frame) error {
+func checkFromHost(f *Frame, ctx FrameContext) error {
 	switch f.Kind {
+	case KindCall:
+		return checkOpen(f, ctx)
 	case KindReply:
 		return callNumber(f)
 	case KindError:
@@ -216,6 +225,9 @@ func checkFromHost(f *Frame) error {
 		}
 		return errorLen(f)
 	case KindData:
+		if inConversation(f, ctx) {
+			return checkSaid(f, SideHost)
+		}
 		switch f.Method {
 		case MethodGetPayload, MethodReadResponseFullBody, MethodReadRequestFullBody, MethodStreamRequestBody:
 		default:
@@ -226,11 +238,84 @@ func checkFromHost(f *Frame) error {
 				return err
 			}
 		}
-		return dataLen(f)
+		return dataLen(f, LimitData)
 	case KindWindow:
 		return windowLen(f)
 	}
 	return nil
+}
+
+// inConversation says whether f belongs to a conversation (SPEC.md 5.11).
+func inConversation(f *Frame, ctx FrameContext) bool { return ctx.WebSocket && f.Phase == PhaseNone }
+
+// conversing checks what only a frame of a conversation may say.
+func conversing(f *Frame, ctx FrameContext) error {
+	switch {
+	case !ctx.WebSocket:
+		return violate("method", "%d", f.Method)
+	case !inConversation(f, ctx):
+		return violate("phase", "%d", f.Phase)
+	}
+	return nil
+}
+
+// checkFinal checks the method of a final REPLY (SPEC.md 5.4).
+func checkFinal(f *Frame, ctx FrameContext) error {
+	upgrade := f.Method == MethodWebsocketUpgrade
+	switch {
+	case f.Method == MethodWebsocketOnClose:
+		return conversing(f, ctx)
+	case inConversation(f, ctx):
+	case f.Method == MethodNext, f.Method == MethodEnd, f.Method == MethodSetResponseStreamEnd:
+		return nil
+	case upgrade && ctx.WebSocket && f.Phase != PhaseRequestFilter:
+		return violate("phase", "%d", f.Phase)
+	case upgrade && ctx.WebSocket:
+		return nil
+	}
+	return violate("method", "%d", f.Method)
+}
+
+// checkOpen checks a host's CALL: one of method ON_OPEN begins a conversation, and nothing else does (SPEC.md 5.11).
+func checkOpen(f *Frame, ctx FrameContext) error {
+	if f.Method == MethodWebsocketOnOpen {
+		if f.Flags&(FlagOpen|FlagKeep) != 0 {
+			return violate("flags", "%#04x", f.Flags)
+		}
+		return conversing(f, ctx)
+	}
+	if inConversation(f, ctx) {
+		return violate("method", "%d", f.Method)
+	}
+	return nil
+}
+
+// checkSaid checks DATA of a conversation: which methods from may use, how long they are, and which come in pieces
+// (SPEC.md 5.11).
+func checkSaid(f *Frame, from Side) error {
+	host := from == SideHost
+	var longest int
+	pieces := false
+	switch method := f.Method; {
+	case host && (method == MethodWebsocketOnMessageText || method == MethodWebsocketOnMessageBinary),
+		!host && (method == MethodWebsocketSendText || method == MethodWebsocketSendBinary),
+		!host && method >= MethodWebsocketBroadcastRoomText && method <= MethodWebsocketSendBinaryTo:
+		pieces, longest = true, LimitData
+	case host && method == MethodWebsocketOnClose,
+		!host && (method == MethodWebsocketClose || method == MethodWebsocketPing):
+		longest = LimitPing
+	case !host && (method == MethodWebsocketJoinRoom || method == MethodWebsocketLeaveRoom):
+		longest = LimitRoomName
+	case host && method == MethodWebsocketOnError:
+		longest = LimitErrorText
+	case host && method == MethodWebsocketHandOver:
+	default:
+		return violate("method", "%d", method)
+	}
+	if f.Has(FlagMore) && !pieces {
+		return violate("flags", "%#04x", f.Flags)
+	}
+	return dataLen(f, longest)
 }
 
 func callNumber(f *Frame) error {
@@ -247,8 +332,8 @@ func errorLen(f *Frame) error {
 	return nil
 }
 
-func dataLen(f *Frame) error {
-	if f.Len > uint32(LimitData) {
+func dataLen(f *Frame, longest int) error {
+	if f.Len > uint32(longest) {
 		return windowRule("data-len")
 	}
 	return nil

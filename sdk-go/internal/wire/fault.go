@@ -9,7 +9,7 @@ import (
 // between two characters.
 func AppendFault(dst []byte, code uint32, text string) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, code)
-	return append(dst, cutText(text)...)
+	return append(dst, cutText(text, LimitErrorText)...)
 }
 
 // ParseFault splits the payload of an ERROR; text past its limit is cut off and is not checked to be UTF-8.
@@ -21,12 +21,11 @@ func ParseFault(payload []byte) (code uint32, text []byte, err error) {
 	return binary.LittleEndian.Uint32(payload), text[:min(len(text), LimitErrorText)], nil
 }
 
-// cutText is text without what is past LimitErrorText.
-func cutText(text string) string {
-	if len(text) <= LimitErrorText {
+// cutText is text without what is past its first n bytes, cut between two characters.
+func cutText(text string, n int) string {
+	if len(text) <= n {
 		return text
 	}
-	n := LimitErrorText
 	for n > 0 && !utf8.RuneStart(text[n]) {
 		n--
 	}

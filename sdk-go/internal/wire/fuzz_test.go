@@ -137,7 +137,7 @@ func FuzzFrame(f *testing.F) {
 		if frame.Encode(&again); !bytes.Equal(again[:], slot[:SizeSlot]) {
 			t.Errorf("%x, not %x", again, slot[:SizeSlot])
 		}
-		ctx := FrameContext{1 << 20, frame.ArenaPos &^ 63 & (1<<62 - 1), true, true}
+		ctx := FrameContext{1 << 20, frame.ArenaPos &^ 63 & (1<<62 - 1), true, true, true}
 		for _, from := range []Side{SideHost, SideWorker} {
 			if CheckFrame(&frame, from, ctx) != nil {
 				continue

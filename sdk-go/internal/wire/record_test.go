@@ -124,7 +124,7 @@ func TestControlRoundTrip(t *testing.T) {
 			_, _ = DecodeControl(message[:cut])
 		}
 	}
-	if minor, err := ok.Check(hello); minor != 1 || err != nil {
+	if minor, err := ok.Check(hello); minor != AbiMinor || err != nil {
 		t.Error(minor, err)
 	}
 }

@@ -76,7 +76,7 @@ func (r *refRing) pop() (f Frame, payload []byte, ok bool, err error) {
 	if !f.Has(FlagInline) || f.Len <= uint32(SizeInlineHead) {
 		clear(f.Inline[SizeInlineHead:]) // the tail line was not written
 	}
-	ctx := FrameContext{r.g.Arena, r.capos, true, true}
+	ctx := FrameContext{r.g.Arena, r.capos, true, true, false}
 	if err := CheckFrame(&f, r.writer, ctx); err != nil {
 		return Frame{}, nil, false, err
 	}

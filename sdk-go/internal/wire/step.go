@@ -77,12 +77,18 @@ func (w *StepWriter) Stats(bytes, durationMs uint64, text string) {
 	w.close(at, func(b []byte) ([]byte, error) {
 		b = binary.LittleEndian.AppendUint64(b, bytes)
 		b = binary.LittleEndian.AppendUint64(b, durationMs)
-		return append(b, cutText(text)...), nil
+		return append(b, cutText(text, LimitErrorText)...), nil
 	})
 }
 
 // ResponseKept says that the response head is that of this session's last step that had one (SPEC.md 4.9).
 func (w *StepWriter) ResponseKept() { w.section(SectionResponseKept, 0, nil) }
+
+// WebSocket is the socket a conversation is about; on the CALL that begins it.
+func (w *StepWriter) WebSocket(s *WebSocketSection) {
+	at := w.open(SectionWebsocket, 0)
+	w.close(at, s.append)
+}
 
 // Finish returns the slice; on error it is as it was before Reset.
 func (w *StepWriter) Finish() ([]byte, error) {
@@ -144,7 +150,7 @@ const (
 	PayloadByCall             // at the host: ask by MethodGetPayload
 )
 
-// Step is a checked step record. What it holds are views of the record.
+// Step is a checked step record. What it holds are views of the record, but for WebSocket.
 type Step struct {
 	HasEntry    bool
 	Entry       uint16 // index into HelloOk.Entries
@@ -163,6 +169,8 @@ type Step struct {
 	Stats       Stats
 	// ResponseKept: the response head is that of this session's last step that had one.
 	ResponseKept bool
+	HasWebSocket bool             // whether WebSocket is there
+	WebSocket    WebSocketSection // the socket a conversation is about
 }
 
 // Stats is what Logging may ask (SPEC.md 4.7).
@@ -207,6 +215,8 @@ func ParseStep(payload []byte, open, ids bool) (Step, error) {
 		return Step{}, recordRule("step-request-without-open")
 	case open && step.ResponseKept:
 		return Step{}, recordRule("step-response-kept-open")
+	case open && step.HasWebSocket:
+		return Step{}, recordRule("step-websocket-open")
 	case step.HasResponse && step.ResponseKept:
 		return Step{}, recordRule("step-two-responses")
 	}
@@ -237,6 +247,9 @@ func (s *Step) add(tag, aux uint16, body []byte, ids bool) (err error) {
 		s.HasPiece, s.Piece, s.PieceLast = true, body, aux&PieceLast != 0
 	case SectionResponseKept:
 		s.ResponseKept = true
+	case SectionWebsocket:
+		s.HasWebSocket = true
+		s.WebSocket, err = parseWebSocket(body)
 	case SectionStats:
 		if len(body) < statsHead {
 			return recordRule("stats-short")

@@ -163,6 +163,7 @@ type frameVector struct {
 	Apos        uint64
 	HostCalls   bool `json:"host_calls"`
 	HandlerTime bool `json:"handler_time"`
+	WebSocket   bool
 	Slot        hexBytes
 }
 
@@ -172,7 +173,7 @@ func (v *frameVector) frame() (f Frame) {
 }
 
 func (v *frameVector) context() FrameContext {
-	return FrameContext{v.Arena, v.Apos, v.HostCalls, v.HandlerTime}
+	return FrameContext{v.Arena, v.Apos, v.HostCalls, v.HandlerTime, v.WebSocket}
 }
 
 func side(t testing.TB, name string) Side {

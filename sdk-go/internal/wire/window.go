@@ -2,13 +2,26 @@ package wire
 
 import "encoding/binary"
 
+// Cost is what a DATA costs of its window: in a conversation also for the frame itself, so that many small messages are
+// bound too, and nothing when it says that the conversation ends (SPEC.md 5.8).
+func Cost(f *Frame) uint32 {
+	switch {
+	case f.Phase != PhaseNone:
+		return f.Len
+	case ends(f.Method):
+		return 0
+	}
+	return f.Len + uint32(LimitMessageCost)
+}
+
 // Window counts the DATA of one invocation in one direction, as either end does (SPEC.md 5.8). The sender calls Take
 // before it sends and OnTotal for each WINDOW; the receiver calls Take for each DATA and Give once bytes are handed on.
+// What is counted are bytes, and in a conversation [Cost].
 type Window struct {
 	limit, sent, taken uint64
 }
 
-// NewWindow is a direction in which limit bytes may be outstanding.
+// NewWindow is a direction in which limit bytes may be outstanding; a conversation's is LimitConversation.
 func NewWindow(limit uint32) Window { return Window{limit: uint64(limit)} }
 
 // Room is how many bytes may still be sent.

@@ -6,7 +6,7 @@ package wire
 const (
 	Magic       uint64 = 0x314d48534e4c594e
 	AbiMajor    uint16 = 1
-	AbiMinor    uint16 = 1
+	AbiMinor    uint16 = 2
 	AbiMinorMin uint16 = 0
 	LayoutHash  uint64 = 0x8e4dc0cd9022414d
 )
@@ -467,7 +467,7 @@ const (
 	FeatureBodyAhead         uint64 = 32  // a host may send the request body before it is asked for (since 1.1)
 	FeatureHandlerTime       uint64 = 64  // a final frame says how long its handler ran (since 1.1)
 	FeatureWebsocket         uint64 = 128 // upgrades and conversations (since 1.2)
-	FeatureKnown             uint64 = 127 // all features this tree offers
+	FeatureKnown             uint64 = 255 // all features this tree offers
 )
 
 // The status of a worker's final frame, above the phases it wants (SPEC.md 5.4).
