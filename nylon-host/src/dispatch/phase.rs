@@ -291,6 +291,9 @@ impl Handler {
                     return Ok(match verdict {
                         Verdict::Next => Outcome::Next,
                         Verdict::End | Verdict::StreamEnd => Outcome::End,
+                        Verdict::Upgrade => {
+                            return Err(Failure::Refused("no WebSocket can be had here".into()));
+                        }
                     });
                 }
                 Event::StreamHead(call, commit) => match mutation::check(&commit, minor, names) {
