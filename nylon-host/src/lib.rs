@@ -59,6 +59,8 @@ pub mod notify;
 mod printable;
 mod readiness;
 mod request_id;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "sockets come next"))]
+mod rooms;
 mod rope;
 mod session;
 mod supervisor;
