@@ -10,10 +10,10 @@ use ::http::{Request, Response, StatusCode, Version};
 use super::files::Files;
 use super::traffic::Traffic;
 use super::upstream::{Upstream, strip_named};
-use super::websocket::handshake::Offer;
 use crate::body::Body;
 use crate::dispatch::route::{Found, Matched, Router, Target, host_without_port};
 use crate::dispatch::{Account, Chain, Client, ServiceError, error_response};
+use crate::websocket::Offer;
 
 /// Everything needed to answer requests.
 #[derive(Debug)]

@@ -11,8 +11,6 @@ mod reload;
 mod setup;
 mod traffic;
 mod upstream;
-#[allow(dead_code)]
-pub(crate) mod websocket;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -150,6 +148,7 @@ impl Gateway {
         tracing::info!(connections = open.receiver_count(), "draining");
         let end = Instant::now() + grace;
         open.send_replace(());
+        shared.host.leave();
         if tokio::time::timeout(grace, open.closed()).await.is_err() {
             tracing::warn!("requests were still in flight after the grace period");
         }

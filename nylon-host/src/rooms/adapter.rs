@@ -5,14 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-/// What kind of message the bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// UTF-8.
-    Text,
-    /// Any bytes.
-    Binary,
-}
+use crate::websocket::Kind;
 
 /// What became of a connection of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]

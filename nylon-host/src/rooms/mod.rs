@@ -23,7 +23,8 @@ use adapter::{Adapter, Change};
 use budget::Budget;
 use memory::{Connection, Memory};
 
-pub(crate) use adapter::Kind;
+use crate::websocket::{Kind, frame};
+
 pub(crate) use counters::Counters;
 pub(crate) use name::{RoomError, RoomName};
 pub(crate) use outbox::{Out, Outbox, Overflow, Pushed};
@@ -238,7 +239,8 @@ impl Member {
         (reached, budget.charge(reached, payload.len(), Instant::now()))
     }
 
-    fn namespace(&self) -> Option<&str> {
+    /// Whose rooms its rooms are, if not everybody's.
+    pub(crate) fn namespace(&self) -> Option<&str> {
         self.connection.namespace.as_deref()
     }
 }
@@ -254,31 +256,8 @@ fn node_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// A message as one frame of a server: FIN, no mask; none: a text that is not UTF-8.
+/// A message as one frame; none: a text that is not UTF-8.
 fn frame(kind: Kind, payload: &[u8]) -> Option<Bytes> {
-    let opcode = match kind {
-        Kind::Text => {
-            std::str::from_utf8(payload).ok()?;
-            0x1
-        }
-        Kind::Binary => 0x2,
-    };
-    let mut frame = Vec::with_capacity(payload.len() + 10);
-    frame.push(0x80 | opcode);
-    match payload.len() {
-        #[expect(clippy::cast_possible_truncation, reason = "at most 125")]
-        short @ 0..=125 => frame.push(short as u8),
-        long => match u16::try_from(long) {
-            Ok(len) => {
-                frame.push(126);
-                frame.extend_from_slice(&len.to_be_bytes());
-            }
-            Err(_) => {
-                frame.push(127);
-                frame.extend_from_slice(&(long as u64).to_be_bytes());
-            }
-        },
-    }
-    frame.extend_from_slice(payload);
-    Some(frame.into())
+    let sound = kind == Kind::Binary || std::str::from_utf8(payload).is_ok();
+    sound.then(|| frame::message(kind, payload))
 }

@@ -37,6 +37,8 @@ pub(crate) enum Pushed {
     Dropped {
         /// The sum of their costs.
         cost: u32,
+        /// How many.
+        frames: u32,
     },
     /// Nothing waits any longer: the socket is to be closed with 1008.
     Overflowed,
@@ -77,7 +79,7 @@ impl Outbox {
         let made = if waits { Made::Enough } else { self.make_room(&mut waiting, out.frame.len()) };
         let pushed = match made {
             _ if waiting.overflowed => Pushed::Overflowed,
-            Made::Dropped { cost, .. } => Pushed::Dropped { cost },
+            Made::Dropped { cost, frames } => Pushed::Dropped { cost, frames },
             _ => Pushed::Queued,
         };
         if pushed != Pushed::Overflowed {
@@ -118,6 +120,11 @@ impl Outbox {
             none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+
+    /// What waits is nobody's any more: its costs are not to be given back.
+    pub(crate) fn forget_costs(&self) {
+        self.lock().frames.iter_mut().for_each(|out| out.cost = 0);
     }
 
     /// Whether the socket is to be closed with 1008.
@@ -257,7 +264,7 @@ mod tests {
         let outbox = Outbox::new(Overflow::DropOldest, 10);
         outbox.push(out(5, 1));
         outbox.push(out(5, 2));
-        assert_eq!(outbox.push(out(6, 4)), Pushed::Dropped { cost: 3 });
+        assert_eq!(outbox.push(out(6, 4)), Pushed::Dropped { cost: 3, frames: 2 });
         let made = outbox.push_shared(&Bytes::from(vec![0; 7]));
         assert_eq!(made, Made::Dropped { cost: 4, frames: 1 });
         assert_eq!(all(&outbox), [(7, 4)]);

@@ -14,9 +14,10 @@ use tokio::task::coop;
 
 use super::Session;
 use super::http::HostCall;
-use super::websocket::{Closing, Heard, Kind, Machine, Message, Said};
+use super::websocket::{Heard, Machine, Said};
 use crate::error::Failure;
 use crate::lane::{Fault, Lane};
+use crate::websocket::{Closing, Kind, Message};
 
 /// A socket's open conversation with the worker of its session. Dropped before its end, it is given up and its session
 /// closed.

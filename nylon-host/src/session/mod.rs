@@ -28,7 +28,7 @@ pub(crate) use admission::{Admission, Permit};
 pub(crate) use conversation::Conversation;
 pub(crate) use http::{Commit, Event, HostCall, Verdict};
 pub(crate) use phase::{Phase, PhaseSet};
-pub(crate) use websocket::{Closing, Kind, Message, Said};
+pub(crate) use websocket::Said;
 
 use crate::error::Failure;
 use crate::lane::{Ask, Begun, Fault, Lane, Origin};

@@ -9,30 +9,7 @@ use super::http::{HostCall, failure};
 use super::phase::PhaseSet;
 use crate::error::Failure;
 use crate::lane::Inbound;
-
-/// What a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Its bytes are UTF-8.
-    Text,
-    Binary,
-}
-
-/// A whole message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) kind: Kind,
-    pub(crate) bytes: Bytes,
-}
-
-/// How a socket is closed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Closing {
-    /// The code of the close frame; `None`: it has none.
-    pub(crate) code: Option<u16>,
-    /// For people; at most 123 bytes of it travel, and none without a code.
-    pub(crate) reason: String,
-}
+use crate::websocket::{Closing, Kind, Message};
 
 /// What a worker says, in the order it does. A message comes with what it costs, to be given back once it was handed on.
 #[derive(Debug)]

@@ -15,8 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
-pub(crate) use super::frame::Closing;
-use super::frame::{self, Opcode};
+use super::frame::{self, Closing, Opcode};
 use super::outgoing::{BATCH, Outgoing};
 use super::reader::Reader;
 
@@ -143,7 +142,7 @@ impl Socket {
         self.outgoing.cost() < QUEUED
     }
 
-    /// Queues an encoded frame ([`frame::text`], [`frame::binary`]), which may be shared: it is written without a copy.
+    /// Queues an encoded frame ([`frame::message`]), which may be shared: it is written without a copy.
     /// After [`Socket::close`] it is dropped.
     pub(crate) fn push(&mut self, frame: Bytes) {
         if !self.is_closing {

@@ -1,8 +1,8 @@
 //! The web pages that may open WebSockets: `Origin` (RFC 6454), which a browser always sends and no page can change.
 
 /// An allow-list; the default allows every origin.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Origins(Vec<Pattern>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(Vec<Pattern>);
 
 /// `https://*.example.com:8443`, in small letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,16 +30,14 @@ enum Port {
 }
 
 impl Origins {
-    /// Reads a list of origins as `https://app.example.com`, `http://localhost:3000`, `https://*.example.com` (names below
+    /// Allows what `text` says: `https://app.example.com`, `http://localhost:3000`, `https://*.example.com` (names below
     /// it), `example.com` (`http` or `https`), `http://localhost:*` (any port), `null` (pages without one) or `*` (all).
     ///
     /// # Errors
-    /// What is wrong with which of them.
-    pub(crate) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        list.into_iter()
-            .map(|text| Pattern::read(text).map_err(|why| format!("`{text}`: {why}")))
-            .collect::<Result<_, _>>()
-            .map(Self)
+    /// What is wrong with it.
+    pub fn add(&mut self, text: &str) -> Result<(), &'static str> {
+        self.0.push(Pattern::read(text)?);
+        Ok(())
     }
 
     /// Whether pages of this origin, the text of an `Origin` header, may.

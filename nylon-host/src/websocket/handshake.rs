@@ -153,6 +153,21 @@ impl Offer {
 }
 
 impl Refusal {
+    /// The server gives no connection away.
+    pub(crate) const NO_DOOR: Self = Self {
+        status: StatusCode::NOT_IMPLEMENTED,
+        reason: "This server upgrades no connection",
+    };
+
+    /// Of a request that asks for none (CONTRACT 7.1).
+    pub(crate) fn of_plain(headers: &HeaderMap) -> Self {
+        if headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+            let reason = "This needs Upgrade: websocket and Connection: Upgrade";
+            return Self { status: StatusCode::UPGRADE_REQUIRED, reason };
+        }
+        Self { status: StatusCode::BAD_REQUEST, reason: "Missing Sec-WebSocket-Key" }
+    }
+
     /// The answer to a request that gets no WebSocket.
     pub(crate) fn response(&self) -> Response<Body> {
         let mut response = Response::new(self.reason.to_owned().into());

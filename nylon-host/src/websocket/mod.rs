@@ -4,10 +4,13 @@
 //! Never: a plugin, a worker, or a clock; who drives a socket decides when it has waited long enough.
 
 pub(crate) mod frame;
-pub(crate) mod handshake;
+mod handshake;
 mod origins;
 mod outgoing;
 mod reader;
-pub(crate) mod socket;
+mod socket;
 
-pub(crate) use origins::Origins;
+pub(crate) use frame::{Closing, Kind, Message};
+pub(crate) use handshake::{Offer, Refusal};
+pub use origins::Origins;
+pub(crate) use socket::{Broken, Incoming, Socket, SocketLimits};

@@ -2,6 +2,22 @@
 
 use bytes::Bytes;
 
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its bytes are UTF-8.
+    Text,
+    /// They may be anything.
+    Binary,
+}
+
+/// A whole message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: Bytes,
+}
+
 /// What is told at a close: the code and the reason of its frame (section 5.5.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Closing {
@@ -49,14 +65,23 @@ const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
-/// A text message in one frame; `payload` is UTF-8.
-pub(crate) fn text(payload: &[u8]) -> Bytes {
-    encode(Opcode::Text, payload)
+/// A message in one frame; the `payload` of a text is UTF-8.
+pub(crate) fn message(kind: Kind, payload: &[u8]) -> Bytes {
+    let opcode = match kind {
+        Kind::Text => Opcode::Text,
+        Kind::Binary => Opcode::Binary,
+    };
+    encode(opcode, payload)
 }
 
-/// A binary message in one frame.
-pub(crate) fn binary(payload: &[u8]) -> Bytes {
-    encode(Opcode::Binary, payload)
+/// Bytes of payload of an encoded frame of ours.
+pub(crate) fn payload_len(frame: &Bytes) -> usize {
+    let head = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.len().saturating_sub(head)
 }
 
 /// A ping or a pong; what is more than 125 bytes of `payload` is left out.
@@ -191,11 +216,12 @@ mod tests {
             (65_536, vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let payload = vec![7; len];
-            let frame = binary(&payload);
+            let frame = message(Kind::Binary, &payload);
+            assert_eq!(payload_len(&frame), len);
             assert_eq!(frame[..head.len()], head, "{len} bytes");
             assert_eq!(frame[head.len()..], payload, "{len} bytes");
         }
-        assert_eq!(text(b"hi")[..], [0x81, 2, b'h', b'i']);
+        assert_eq!(message(Kind::Text, b"hi")[..], [0x81, 2, b'h', b'i']);
     }
 
     #[test]
