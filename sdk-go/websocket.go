@@ -101,12 +101,12 @@ func (ws *WebSocketConn) Subprotocol() string { return ws.core.Subprotocol() }
 // Request is the request that became this connection. It stays valid.
 func (ws *WebSocketConn) Request() *Request { return ws.request }
 
-// Context is cancelled when the connection is over, before OnClose runs, or when another worker takes it over. Lines
+// Context is cancelled when the connection is over, before OnClose runs, or once another worker has taken it over. Lines
 // logged with it carry the request's id.
 func (ws *WebSocketConn) Context() context.Context { return ws.core.Context() }
 
-// CloseStatus is how the connection ended, from OnClose on: the code of the close frame, 0 if that had none, 1006 if
-// there was no close frame; and its reason.
+// CloseStatus is how the connection ended, from OnClose on: the code of the close frame, 1005 if that had none,
+// 1006 if there was no close frame; and its reason.
 func (ws *WebSocketConn) CloseStatus() (code uint16, reason string) { return ws.core.Ended() }
 
 // SendText sends a text message, which must be UTF-8. While the client reads too slowly it waits, or drops messages or

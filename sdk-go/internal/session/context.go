@@ -91,14 +91,14 @@ type socketCtx struct {
 	inv    *Invocation
 }
 
-// Context is cancelled when the connection ends, or another worker takes it over.
+// Context is cancelled when the connection ends, or another worker has taken it over.
 func (c *Conversation) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ctx == nil {
 		base, cancel := context.WithCancelCause(context.Background())
 		c.ctx = &socketCtx{base, cancel, c.inv}
-		if c.stage > open {
+		if c.stage >= gone {
 			c.cancel()
 		}
 	}

@@ -232,13 +232,21 @@ func (c *Conversation) lost() (lane.Job, *lane.Class) {
 		c.stage = over
 		return nil, nil
 	}
+	c.leave(void, closeAbnormal, "")
+	return c.add(event{method: wire.MethodWebsocketOnClose})
+}
+
+// leave notes that the client is gone, and how; the first of several counts. The caller holds mu.
+func (c *Conversation) leave(to stage, code uint16, reason string) {
 	if c.stage < gone {
-		c.code = closeAbnormal
-	}
-	if c.stage < void {
-		c.stage = void
-		c.moved.Broadcast()
+		c.code, c.reason = code, reason
+		if code == 0 {
+			c.code = closeNone
+		}
 		c.cancel()
 	}
-	return c.add(event{method: wire.MethodWebsocketOnClose})
+	if c.stage < to {
+		c.stage = to
+		c.moved.Broadcast()
+	}
 }

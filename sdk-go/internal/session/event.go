@@ -194,33 +194,20 @@ func (c *Conversation) data(f *lane.Frame) (lane.Job, *lane.Class, error) {
 	c.partial, c.kind = nil, 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var job lane.Job
-	var class *lane.Class
 	switch f.Method {
 	case wire.MethodWebsocketOnClose:
 		closing, err := wire.ParseClosing(piece, wire.SideHost)
 		if err != nil {
 			return nil, nil, err
 		}
-		if c.stage < gone {
-			c.stage, c.code, c.reason = gone, closing.Code, closing.Reason
-			if c.code == 0 {
-				c.code = closeNone
-			}
-			c.moved.Broadcast()
-			c.cancel()
-		}
-		job, class = c.add(event{method: f.Method})
+		c.leave(gone, closing.Code, closing.Reason)
 	case wire.MethodWebsocketHandOver:
 		if c.stage == open {
-			c.stage = leaving
+			c.stage = leaving // who waits for the client waits no more; the context is for those who go on
 			c.moved.Broadcast()
-			c.cancel()
 		}
-		fallthrough
-	default:
-		job, class = c.add(event{method: f.Method, cost: cost, data: piece})
 	}
+	job, class := c.add(event{method: f.Method, cost: cost, data: piece})
 	return job, class, nil
 }
 

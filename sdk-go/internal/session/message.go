@@ -190,5 +190,5 @@ func (c *Conversation) giveBack(cost uint32) {
 	c.unacked = 0
 	c.mu.Unlock()
 	f := c.of(wire.KindWindow)
-	c.inv.Session.lane.Send(&f, wire.AppendWindowTotal(nil, total), 0)
+	c.inv.Session.lane.Send(&f, wire.AppendWindowTotal(nil, total), c.run.Load())
 }
