@@ -42,8 +42,16 @@ func (h *Host) WebSocket(entry string, req Request) *Socket {
 	x := h.exchange(entry, req)
 	s := &Socket{x: x}
 	s.connect(nil)
-	h.t.Cleanup(func() { s.socket.Close(wire.Closing{Code: closeAbnormal}) })
+	h.t.Cleanup(s.abandon)
 	return s
+}
+
+// abandon is the end of the test: callbacks that still wait for this client do so no more.
+func (s *Socket) abandon() {
+	s.socket.Close(wire.Closing{Code: closeAbnormal})
+	stop, done := s.deadline()
+	defer done()
+	s.socket.Wait(stop)
 }
 
 // closeAbnormal is the code of a connection that ended without a close frame.
@@ -190,15 +198,20 @@ func (s *Socket) Resume() *Socket {
 
 // within runs f, which gives up and says false when stop does: the test fails then.
 func (s *Socket) within(what string, f func(stop func() bool) bool) {
-	t, socket := s.x.h.t, s.socket
-	t.Helper()
-	var late atomic.Bool
+	s.x.h.t.Helper()
+	stop, done := s.deadline()
+	defer done()
+	if !f(stop) {
+		s.x.h.t.Fatalf("nylontest: waited %v for %s", s.x.h.timeout, what)
+	}
+}
+
+// deadline says when the host's timeout is over, and wakes who waits then.
+func (s *Socket) deadline() (over func() bool, done func()) {
+	socket, late := s.socket, &atomic.Bool{}
 	timer := time.AfterFunc(s.x.h.timeout, func() {
 		late.Store(true)
 		socket.Wake()
 	})
-	defer timer.Stop()
-	if !f(late.Load) {
-		t.Fatalf("nylontest: waited %v for %s", s.x.h.timeout, what)
-	}
+	return late.Load, func() { timer.Stop() }
 }
