@@ -11,7 +11,7 @@ mod reload;
 mod setup;
 mod traffic;
 mod upstream;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 pub(crate) mod websocket;
 
 use std::fmt::Display;
