@@ -203,3 +203,253 @@ fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The request of RFC 6455 section 1.3, with `change` made to it.
+    fn request(change: impl FnOnce(&mut Request<()>)) -> Request<()> {
+        let mut request = Request::new(());
+        for (name, value) in [
+            ("host", "server.example.com"),
+            ("upgrade", "websocket"),
+            ("connection", "Upgrade"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("origin", "http://example.com"),
+            ("sec-websocket-protocol", "chat, superchat"),
+            ("sec-websocket-version", "13"),
+        ] {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        change(&mut request);
+        request
+    }
+
+    /// That request with headers set (`name: value`), added (`+name: value`) and taken away (`-name`).
+    fn with(changes: &[&'static str]) -> Request<()> {
+        request(|request| {
+            for change in changes {
+                if let Some(name) = change.strip_prefix('-') {
+                    request.headers_mut().remove(name);
+                    continue;
+                }
+                let (name, value) = change.split_once(": ").expect("name: value");
+                let value = HeaderValue::from_static(value);
+                match name.strip_prefix('+') {
+                    Some(name) => _ = request.headers_mut().append(name, value),
+                    None => _ = request.headers_mut().insert(HeaderName::from_static(name), value),
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn what_asks_for_a_websocket() {
+        for (changes, asks) in [
+            (&[][..], true),
+            (&["upgrade: WebSocket", "connection: upgrade"], true),
+            (&["upgrade: WEBSOCKET", "connection: UPGRADE"], true),
+            (&["connection: keep-alive, Upgrade"], true),
+            (&["connection: keep-alive", "+connection: upgrade"], true),
+            (&["connection: Upgrade, Sec-WebSocket-Key"], true),
+            (&["upgrade: h2c, websocket"], true),
+            (&["upgrade: h2c", "+upgrade: websocket"], true),
+            (&["-sec-websocket-key", "-sec-websocket-version"], true),
+            (&["sec-websocket-version: 8"], true),
+            (&["-upgrade"], false),
+            (&["-connection"], false),
+            (&["upgrade: h2c"], false),
+            (&["upgrade: websocket2"], false),
+            (&["upgrade: web socket"], false),
+            (&["connection: keep-alive"], false),
+            (&["connection: close"], false),
+            (&["connection: upgraded"], false),
+        ] {
+            assert_eq!(Offer::of(&with(changes)).is_some(), asks, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_answered_to_a_handshake() {
+        let refused = |status: u16, reason| Err((status, reason));
+        let no_key = "Sec-WebSocket-Key is not 16 bytes in base64";
+        let no_version = "Sec-WebSocket-Version is not 13";
+        for (changes, origins, expected) in [
+            (&[][..], &[][..], Ok(())),
+            (&["-sec-websocket-protocol", "-origin"], &[], Ok(())),
+            (&["content-length: 0"], &[], Ok(())),
+            (&["sec-websocket-extensions: permessage-deflate"], &[], Ok(())),
+            (&["sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="], &[], Ok(())),
+            (&["sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAB=="], &[], Ok(())),
+            (&["-sec-websocket-key"], &[], refused(400, "Missing Sec-WebSocket-Key")),
+            (
+                &["-sec-websocket-key", "-sec-websocket-version"],
+                &[],
+                refused(400, "Missing Sec-WebSocket-Key"),
+            ),
+            (
+                &["+sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="],
+                &[],
+                refused(400, "More than one Sec-WebSocket-Key"),
+            ),
+            (&["sec-websocket-key: "], &[], refused(400, no_key)),
+            (&["sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ"], &[], refused(400, no_key)),
+            (&["sec-websocket-key: SGVsbG8sIHdvcmxkIQ=="], &[], refused(400, no_key)),
+            (&["sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAAAA"], &[], refused(400, no_key)),
+            (&["sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAAA="], &[], refused(400, no_key)),
+            (&["sec-websocket-key: !!!!!!!!!!!!!!!!!!!!!!=="], &[], refused(400, no_key)),
+            (
+                &["sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+                &[],
+                refused(400, no_key),
+            ),
+            (&["-sec-websocket-version"], &[], refused(426, no_version)),
+            (&["sec-websocket-version: 8"], &[], refused(426, no_version)),
+            (&["sec-websocket-version: 14"], &[], refused(426, no_version)),
+            (&["sec-websocket-version: 013"], &[], refused(426, no_version)),
+            (&["sec-websocket-version: 13, 8"], &[], refused(426, no_version)),
+            (
+                &["+sec-websocket-version: 13"],
+                &[],
+                refused(400, "More than one Sec-WebSocket-Version"),
+            ),
+            (&["content-length: 5"], &[], refused(400, "The request for a WebSocket has no body")),
+            (
+                &["transfer-encoding: chunked"],
+                &[],
+                refused(400, "The request for a WebSocket has no body"),
+            ),
+            (&[], &["http://example.com"], Ok(())),
+            (&["origin: HTTP://EXAMPLE.COM:80"], &["http://example.com"], Ok(())),
+            (&["-origin"], &["http://example.com"], Ok(())),
+            (&["origin: https://a.example.org"], &["https://*.example.org"], Ok(())),
+            (
+                &["origin: https://example.com"],
+                &["http://example.com"],
+                refused(403, "Origin may not open WebSockets here"),
+            ),
+            (
+                &["origin: null"],
+                &["http://example.com"],
+                refused(403, "Origin may not open WebSockets here"),
+            ),
+            (
+                &["+origin: http://example.com"],
+                &["http://example.com"],
+                refused(403, "Origin may not open WebSockets here"),
+            ),
+            (
+                &["+origin: http://evil.test"],
+                &[],
+                refused(403, "Origin may not open WebSockets here"),
+            ),
+        ] {
+            let origins = Origins::new(origins.iter().copied()).expect("origins");
+            let offer = Offer::of(&with(changes)).expect("it asks for a WebSocket");
+            let answer = offer.check(&origins).map_err(|r| (r.status.as_u16(), r.reason));
+            assert_eq!(answer, expected, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn only_get_over_http_11_opens_one() {
+        let all = Origins::default();
+        for method in [Method::POST, Method::HEAD, Method::CONNECT, Method::OPTIONS] {
+            let offer = Offer::of(&request(|r| *r.method_mut() = method.clone())).expect("asks");
+            assert_eq!(offer.check(&all).expect_err("refused").status, 400, "{method}");
+        }
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            let offer = Offer::of(&request(|r| *r.version_mut() = version)).expect("asks");
+            assert_eq!(offer.check(&all).expect_err("refused").status, 400, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_have_been_right() {
+        let refuse = |changes| {
+            let offer = Offer::of(&with(changes)).expect("asks");
+            offer.check(&Origins::default()).expect_err("refused").response()
+        };
+        let old = refuse(&["sec-websocket-version: 8"]);
+        assert_eq!(old.status(), 426);
+        assert_eq!(old.headers()["sec-websocket-version"], "13");
+        assert_eq!(
+            (&old.headers()["upgrade"], &old.headers()["connection"]),
+            (&HeaderValue::from_static("websocket"), &HeaderValue::from_static("Upgrade"))
+        );
+        let keyless = refuse(&["-sec-websocket-key"]);
+        assert_eq!(keyless.status(), 400);
+        assert_eq!(keyless.headers()["content-type"], "text/plain; charset=utf-8");
+        assert!(!keyless.headers().contains_key("upgrade"));
+    }
+
+    #[test]
+    fn the_101_proves_itself_and_takes_what_plugins_may_set() {
+        let offer = Offer::of(&with(&[])).expect("asks");
+        let mut set = HeaderMap::new();
+        for (name, value) in [
+            ("x-node", "a"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("sec-websocket-accept", "forged"),
+            ("sec-websocket-extensions", "permessage-deflate"),
+            ("sec-websocket-key", "forged"),
+            ("connection", "close"),
+            ("upgrade", "h2c"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "7"),
+            ("sec-websocket-protocol", "superchat"),
+        ] {
+            set.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let (head, protocol) = offer.accept(set);
+        assert_eq!(head.status(), 101);
+        let mut lines: Vec<_> = head
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+            .collect();
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "connection: Upgrade",
+                "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+                "sec-websocket-protocol: superchat",
+                "set-cookie: a=1",
+                "set-cookie: b=2",
+                "upgrade: websocket",
+                "x-node: a",
+            ]
+        );
+        assert_eq!(protocol.as_deref(), Some("superchat"));
+    }
+
+    #[test]
+    fn a_subprotocol_is_one_that_the_client_offered() {
+        for (offered, set, expected) in [
+            (&["sec-websocket-protocol: a"][..], &["a"][..], Some("a")),
+            (&["sec-websocket-protocol: a,b , c"], &["c"], Some("c")),
+            (&["sec-websocket-protocol: a", "+sec-websocket-protocol: b"], &["b"], Some("b")),
+            (&["sec-websocket-protocol: a"], &["A"], None),
+            (&["sec-websocket-protocol: a, b"], &["a, b"], None),
+            (&["sec-websocket-protocol: a"], &["z", "a"], Some("a")),
+            (&["sec-websocket-protocol: a, b"], &["b", "a"], Some("b")),
+            (&["sec-websocket-protocol: a"], &[], None),
+            (&["-sec-websocket-protocol"], &["a"], None),
+            (&["sec-websocket-protocol: "], &[""], None),
+        ] {
+            let offer = Offer::of(&with(offered)).expect("asks");
+            let mut headers = HeaderMap::new();
+            for value in set {
+                headers.append(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+            }
+            let (head, protocol) = offer.accept(headers);
+            assert_eq!(protocol.as_deref(), expected, "{offered:?} {set:?}");
+            let told: Vec<_> =
+                head.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().collect();
+            assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{offered:?} {set:?}");
+        }
+    }
+}

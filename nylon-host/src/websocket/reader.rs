@@ -83,22 +83,23 @@ impl Reader {
     }
 
     fn take_head(&mut self, bytes: &mut &[u8]) -> Result<Option<Head>, Broken> {
-        let mut size = 2;
         loop {
+            let size = match self.head_len {
+                0 | 1 => 2,
+                _ => Head::size([self.head[0], self.head[1]]).map_err(violation)?,
+            };
+            if self.head_len == size {
+                self.head_len = 0;
+                return Head::parse(&self.head[..size]).map(Some).map_err(violation);
+            }
             let missing = size - self.head_len;
             let Some(piece) = bytes.split_off(..missing.min(bytes.len())) else { return Ok(None) };
             self.head[self.head_len..][..piece.len()].copy_from_slice(piece);
             self.head_len += piece.len();
-            if self.head_len < size {
+            if piece.is_empty() {
                 return Ok(None);
             }
-            if size > 2 {
-                break;
-            }
-            size = Head::size([self.head[0], self.head[1]]).map_err(violation)?;
         }
-        self.head_len = 0;
-        Head::parse(&self.head[..size]).map(Some).map_err(violation)
     }
 
     /// Whether this frame may come now.
@@ -212,4 +213,162 @@ fn too_big(why: String) -> Broken {
 
 fn broken(code: u16, why: String) -> Broken {
     Broken { closing: Closing { code: Some(code), reason: why.clone() }, error: Some(why) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: SocketLimits = SocketLimits { max_message: 1000, max_frame: 400 };
+
+    /// A client's frame: first byte, payload.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [0xa1, 0xb2, 0xc3, 0xd4];
+        let mut bytes = vec![first];
+        match u16::try_from(payload.len()) {
+            Ok(n @ 0..=125) => bytes.push(0x80 | u8::try_from(n).expect("small")),
+            Ok(n) => bytes.extend([&[0xfe], &n.to_be_bytes()[..]].concat()),
+            Err(_) => bytes.extend([&[0xff], &payload.len().to_be_bytes()[..]].concat()),
+        }
+        bytes.extend(mask);
+        bytes.extend(payload.iter().enumerate().map(|(i, b)| b ^ mask[i % 4]));
+        bytes
+    }
+
+    /// All that `bytes` are, read in pieces of `size`; the code it ends with.
+    fn read(bytes: &[u8], size: usize) -> (Vec<Incoming>, Option<u16>) {
+        let mut reader = Reader::new(LIMITS);
+        let mut said = Vec::new();
+        for mut piece in bytes.chunks(size) {
+            loop {
+                match reader.take(&mut piece) {
+                    Ok(Some(incoming)) => said.push(incoming),
+                    Ok(None) => break,
+                    Err(broken) => {
+                        assert_eq!(broken.error.as_deref(), Some(&*broken.closing.reason));
+                        return (said, broken.closing.code);
+                    }
+                }
+            }
+            assert!(piece.is_empty(), "all is taken");
+        }
+        (said, None)
+    }
+
+    fn text(text: &str) -> Incoming {
+        Incoming::Text(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn messages_are_the_same_in_pieces_of_any_size() {
+        let long = "länge".repeat(50);
+        let bytes = [
+            frame(0x81, "grüße".as_bytes()),
+            frame(0x82, &[]),
+            frame(0x81, &[]),
+            frame(0x01, "gr\u{fc}".as_bytes()),
+            frame(0x89, b"now?"),
+            frame(0x00, b""),
+            frame(0x8a, b""),
+            frame(0x80, "ße".as_bytes()),
+            frame(0x81, long.as_bytes()),
+            frame(0x88, b"\x03\xe8bye"),
+        ]
+        .concat();
+        let bye = Closing { code: Some(1000), reason: "bye".into() };
+        for size in 1..bytes.len() {
+            let (said, code) = read(&bytes, size);
+            assert_eq!(code, None);
+            let expected = [
+                text("grüße"),
+                Incoming::Binary(Bytes::new()),
+                text(""),
+                Incoming::Ping,
+                Incoming::Pong,
+                text("grüße"),
+                text(&long),
+                Incoming::Close(bye.clone()),
+            ];
+            assert_eq!(said, expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_character_may_be_cut_between_fragments() {
+        let euro = "€".as_bytes();
+        let bytes = [frame(0x01, &euro[..1]), frame(0x00, &euro[1..2]), frame(0x80, &euro[2..])];
+        assert_eq!(read(&bytes.concat(), 1000), (vec![text("€")], None));
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_has_its_code() {
+        let start = frame(0x01, b"begun");
+        let big = [7; 400];
+        for (why, bytes, code) in [
+            ("a reserved bit", frame(0xc1, b""), 1002),
+            ("an opcode", frame(0x83, b""), 1002),
+            ("no mask", vec![0x81, 0], 1002),
+            ("a fragment of nothing", frame(0x80, b"x"), 1002),
+            ("a message in another", [start.clone(), frame(0x81, b"x")].concat(), 1002),
+            ("a binary in a text", [start.clone(), frame(0x02, b"x")].concat(), 1002),
+            ("a long ping", frame(0x89, &[0; 126]), 1002),
+            ("a ping in fragments", frame(0x09, b""), 1002),
+            ("a close of one byte", frame(0x88, b"x"), 1002),
+            ("the code 1005", frame(0x88, &1005_u16.to_be_bytes()), 1002),
+            ("the code 1006", frame(0x88, &1006_u16.to_be_bytes()), 1002),
+            ("the code 999", frame(0x88, &999_u16.to_be_bytes()), 1002),
+            ("the code 5000", frame(0x88, &5000_u16.to_be_bytes()), 1002),
+            ("a reason that is no text", frame(0x88, b"\x03\xe8\xff"), 1007),
+            ("a text that is none", frame(0x81, b"ab\xff"), 1007),
+            ("a surrogate", frame(0x81, b"\xed\xa0\x80"), 1007),
+            ("a text that ends too soon", frame(0x81, b"ab\xe2\x82"), 1007),
+            ("fragments that end too soon", [start, frame(0x80, b"\xe2")].concat(), 1007),
+            ("a frame too long", frame(0x82, &[0; 401]), 1009),
+            (
+                "a message too long",
+                [frame(0x02, &big), frame(0x00, &big), frame(0x80, &big)].concat(),
+                1009,
+            ),
+        ] {
+            for size in [1, 3, 2000] {
+                let (said, told) = read(&bytes, size);
+                assert_eq!((said, told), (vec![], Some(code)), "{why}, pieces of {size}");
+            }
+        }
+        let fits = [frame(0x02, &big), frame(0x00, &big), frame(0x80, &big[..200])].concat();
+        assert_eq!(read(&fits, 64).1, None, "1000 bytes in frames of 400");
+    }
+
+    #[test]
+    fn a_broken_text_is_found_before_its_frame_ends() {
+        let bytes = frame(0x81, b"\xf4\x90 and a lot more");
+        assert_eq!(read(&bytes[..6 + 2], 1), (vec![], Some(1007)));
+        let bytes = frame(0x82, &[0; 1000]);
+        assert_eq!(read(&bytes[..8], 1), (vec![], Some(1009)), "a length is enough");
+        assert_eq!(read(&[0x81, 0x05], 1), (vec![], Some(1002)), "and so are two bytes");
+    }
+
+    #[test]
+    fn memory_is_taken_as_bytes_come_and_goes_with_the_message() {
+        let limits = SocketLimits { max_message: 1 << 30, max_frame: 1 << 30 };
+        let mut reader = Reader::new(limits);
+        let head = [0x82, 0xff, 0, 0, 0, 0, 0x20, 0, 0, 0, 1, 2, 3, 4];
+        assert_eq!(reader.take(&mut &head[..]), Ok(None));
+        assert_eq!(reader.take(&mut &[9; 100][..]), Ok(None));
+        assert!(reader.message.capacity() <= FIRST, "{}", reader.message.capacity());
+
+        let mut reader = Reader::new(limits);
+        let (payload, mut count) = (vec![5; 1 << 20], 0);
+        let whole = frame(0x82, &payload);
+        for mut piece in whole.chunks(READ_LIKE) {
+            if let Some(Incoming::Binary(got)) = reader.take(&mut piece).expect("right") {
+                assert!(got == payload);
+                count += 1;
+            }
+        }
+        assert_eq!((count, reader.message.capacity()), (1, 0));
+    }
+
+    /// Pieces as they come from a connection.
+    const READ_LIKE: usize = 16 * 1024;
 }

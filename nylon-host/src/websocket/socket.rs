@@ -257,3 +257,7 @@ impl Socket {
 fn gone(error: Option<String>) -> Broken {
     Broken { closing: Closing { code: Some(1006), reason: String::new() }, error }
 }
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;
