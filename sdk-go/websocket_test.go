@@ -169,21 +169,23 @@ func TestWebSocketRefused(t *testing.T) {
 // A gateway that does not offer WebSockets is told apart at once, and the handler goes on.
 func TestWebSocketNotOffered(t *testing.T) {
 	watchdog(t)
-	plugin := bridge.New().(*sdk.NylonPlugin)
-	var got error
-	filtered(func(p *sdk.PhaseRequestFilter) {
-		got = p.WebSocketUpgrade(echo)
-		p.End()
-	})(plugin)
-	h, err := testhost.NewLocal(plugin, testhost.Options{
-		Features: wire.FeatureKnown &^ wire.FeatureWebsocket, Fault: func(err error) { t.Error(err) },
-	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(h.Stop)
-	if final := open(t, h.Host, 0, "/"); final.Method != wire.MethodEnd || !errors.Is(got, sdk.ErrNotNegotiated) {
-		t.Fatalf("%+v %v", final, got)
+	for _, lacks := range []uint64{wire.FeatureWebsocket, wire.FeatureStreams, wire.FeatureHostCalls} {
+		plugin := bridge.New().(*sdk.NylonPlugin)
+		var got error
+		filtered(func(p *sdk.PhaseRequestFilter) {
+			got = p.WebSocketUpgrade(echo)
+			p.End()
+		})(plugin)
+		h, err := testhost.NewLocal(plugin, testhost.Options{
+			Features: wire.FeatureKnown &^ lacks, Fault: func(err error) { t.Error(err) },
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.Stop)
+		if final := open(t, h.Host, 0, "/"); final.Method != wire.MethodEnd || !errors.Is(got, sdk.ErrNotNegotiated) {
+			t.Fatalf("%+v %v", final, got)
+		}
 	}
 }
 
