@@ -119,7 +119,7 @@ func TestBug_b15_InOrder(t *testing.T) {
 // goroutine.
 func TestBug_b15_OneBlocked(t *testing.T) {
 	watchdog(t)
-	sockets, messages := 1000, 100
+	sockets, messages := 1000, 20
 	if testing.Short() || raceEnabled {
 		sockets = 200
 	}

@@ -144,6 +144,9 @@ func (k *talk) open() { k.run((2*k.sockets + batch - 1) / batch) }
 // An echo costs one allocation, the message's own memory.
 func TestWebSocketCost(t *testing.T) {
 	watchdog(t)
+	if raceEnabled {
+		t.Skip("the race detector allocates, too")
+	}
 	for _, c := range []struct {
 		name    string
 		message string
@@ -161,9 +164,7 @@ func TestWebSocketCost(t *testing.T) {
 					return
 				}
 			}
-			if !raceEnabled {
-				t.Errorf("%.3f allocations, not %.0f", found, c.most)
-			}
+			t.Errorf("%.3f allocations, not %.0f", found, c.most)
 		})
 	}
 }
@@ -171,6 +172,9 @@ func TestWebSocketCost(t *testing.T) {
 // An idle socket keeps little: its session, its request and itself, and none of the memory of other requests.
 func TestWebSocketMemory(t *testing.T) {
 	watchdog(t)
+	if raceEnabled {
+		t.Skip("the race detector allocates, too")
+	}
 	const sockets = 2048
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -193,7 +197,7 @@ func TestWebSocketMemory(t *testing.T) {
 			k.run(sockets / batch) // a message each
 			each := (int64(heap()) - int64(before)) / sockets
 			t.Logf("%d bytes each", each)
-			if each > 8<<10 && !raceEnabled {
+			if each > 4<<10 {
 				t.Errorf("%d bytes for an idle socket", each)
 			}
 		})

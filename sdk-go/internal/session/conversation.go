@@ -111,12 +111,15 @@ func (inv *Invocation) Upgrade(c *Conversation, listener Listener) error {
 	inv.moved()
 	inv.mu.Unlock()
 	f := inv.of(wire.KindReply)
-	f.Method, f.Status = wire.MethodWebsocketUpgrade, inv.asked()|inv.ran<<wire.FinalTimeShift
+	f.Method, f.Status = wire.MethodWebsocketUpgrade, s.later()|inv.ran<<wire.FinalTimeShift
 	inv.release()
 	s.lane.Send(&f, rec, inv.run.Load())
 	inv.forget()
 	return nil
 }
+
+// later is the set of phases that the session wants once the socket is over.
+func (s *Session) later() uint32 { return s.wants.Load() &^ (1 << wire.PhaseRequestFilter) }
 
 // settle copies what the session keeps of its first step out of the memory of others: a socket stays for long. The
 // caller holds mu.
@@ -211,7 +214,7 @@ func (c *Conversation) end(failure *HostError) {
 		sendError(s.lane, &f, failure.Code, failure.Text)
 		return
 	}
-	f.Method, f.Status = wire.MethodWebsocketOnClose, s.wants.Load()&^(1<<wire.PhaseRequestFilter)
+	f.Method, f.Status = wire.MethodWebsocketOnClose, s.later()
 	if f.Status == 0 {
 		s.close()
 	}
