@@ -10,6 +10,7 @@ mod counters;
 mod memory;
 mod name;
 mod outbox;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +23,16 @@ use bytes::Bytes;
 use adapter::{Adapter, Change};
 use budget::Budget;
 use memory::{Connection, Memory};
+use redis::Redis;
+
+use crate::config::{RedisConfig, Rooms};
 
 use crate::websocket::{Kind, frame};
 
 pub(crate) use counters::Counters;
 pub(crate) use name::{RoomError, RoomName};
 pub(crate) use outbox::{Out, Outbox, Overflow, Pushed};
+pub(crate) use redis::RedisUnusable;
 
 /// The bytes that may wait for a client, unless a route says otherwise.
 pub(crate) const SEND_QUEUE: usize = 1 << 20;
@@ -69,6 +74,30 @@ impl Hub {
     pub(crate) fn memory(limits: Limits) -> Arc<Self> {
         let memory = Arc::new(Memory::new(limits));
         Arc::new(Self::new(node_id(), memory, None))
+    }
+
+    /// Rooms shared with all nodes at a Redis.
+    ///
+    /// # Errors
+    /// [`RedisUnusable`] if it cannot be reached now. Later it may go and come.
+    pub(crate) async fn redis(
+        config: &RedisConfig,
+        limits: Limits,
+    ) -> Result<Arc<Self>, RedisUnusable> {
+        let (node_id, memory) = (node_id(), Arc::new(Memory::new(limits)));
+        let redis = Redis::start(config, &node_id, memory.clone()).await?;
+        Ok(Arc::new(Self::new(node_id, memory, Some(Box::new(redis)))))
+    }
+
+    /// Rooms as the configuration has them.
+    ///
+    /// # Errors
+    /// Those of [`Hub::redis`].
+    pub(crate) async fn start(rooms: &Rooms, limits: Limits) -> Result<Arc<Self>, RedisUnusable> {
+        match rooms {
+            Rooms::Memory => Ok(Self::memory(limits)),
+            Rooms::Redis(config) => Self::redis(config, limits).await,
+        }
     }
 
     fn new(node_id: String, memory: Arc<Memory>, adapter: Option<Box<dyn Adapter>>) -> Self {
@@ -136,7 +165,7 @@ impl Hub {
             Some(adapter) => adapter.size(&key).await,
             None => None,
         };
-        everywhere.unwrap_or_else(|| self.memory.size(&key))
+        everywhere.unwrap_or(0).max(self.memory.size(&key))
     }
 
     /// Connections of this node.

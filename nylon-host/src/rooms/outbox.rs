@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn a_drained_one_keeps_little() {
         let outbox = Outbox::new(Overflow::Block, usize::MAX);
-        (0..1_000).for_each(|_| drop(outbox.push(out(1, 65))));
+        (0..1_000).for_each(|_| assert_eq!(outbox.push(out(1, 65)), Pushed::Queued));
         while pop(&outbox).is_some() {}
         assert!(outbox.lock().frames.capacity() <= KEPT);
     }

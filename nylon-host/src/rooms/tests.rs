@@ -22,7 +22,7 @@ fn text(bytes: &'static str) -> Bytes {
 }
 
 /// The payloads of what waits, all of it shorter than 126 bytes.
-pub(super) fn received(member: &Member) -> Vec<Bytes> {
+pub(crate) fn received(member: &Member) -> Vec<Bytes> {
     let pop = || match member.outbox().poll_pop(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(out) => Some(out.frame.slice(2..)),
         Poll::Pending => None,
