@@ -5,7 +5,6 @@
 //!
 //! All of it belongs to one task: whatever the conversation waits for, the task that polled it last is woken.
 
-use std::future::poll_fn;
 use std::task::{Context, Poll, Waker, ready};
 
 use nylon_protocol::record::{self, StepWriter, WebSocketSection, write_fault};
@@ -143,14 +142,6 @@ impl Conversation {
                 }
             }
         }
-    }
-
-    /// [`Self::poll_said`], for those who do nothing else meanwhile.
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) async fn said(&mut self) -> Result<Said, Failure> {
-        poll_fn(|cx| self.poll_said(cx)).await
     }
 
     /// Whether a message may be sent: the last one went out whole, and there is room for another. Also once there is
@@ -324,3 +315,7 @@ impl Drop for Conversation {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

@@ -196,3 +196,7 @@ impl Table {
         self.slots[self.credits..].iter_mut().filter_map(|slot| slot.waker.take()).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;
