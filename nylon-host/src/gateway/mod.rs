@@ -31,6 +31,7 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::host::Host;
+use crate::rooms::Hub;
 use crate::supervisor::{EventKind, Of};
 pub(crate) use observe::Observer;
 pub use reload::ReloadError;
@@ -64,6 +65,8 @@ struct Shared {
     host: Host,
     pool: Pool,
     traffic: Arc<Traffic>,
+    /// The rooms of its WebSockets.
+    rooms: Arc<Hub>,
     /// The runtime file.
     file: PathBuf,
     lenient: bool,
@@ -156,6 +159,7 @@ impl Gateway {
             tracing::warn!("requests were still in flight after the grace period");
         }
         shared.host.stop(end.saturating_duration_since(Instant::now())).await;
+        shared.rooms.close().await;
     }
 }
 

@@ -15,7 +15,8 @@ use super::traffic::{Traffic, TrafficCollector};
 use crate::admin::view::{Health, NotReady};
 use crate::body::Body;
 use crate::host::{Host, Roster};
-use crate::metrics::{Format, text};
+use crate::metrics::{Format, RoomsCollector, text};
+use crate::rooms::Hub;
 use crate::supervisor::{Plugin, PluginState};
 
 /// Answers those who watch the gateway.
@@ -27,10 +28,11 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn new(host: &Host, traffic: Arc<Traffic>) -> Self {
+    pub(super) fn new(host: &Host, traffic: Arc<Traffic>, rooms: Arc<Hub>) -> Self {
         let mut registry = Registry::default();
         host.register_metrics(&mut registry);
         registry.register_collector(Box::new(TrafficCollector(traffic)));
+        registry.register_collector(Box::new(RoomsCollector(rooms)));
         Self { registry, plugins: host.roster(), draining: AtomicBool::new(false) }
     }
 

@@ -23,6 +23,7 @@ use crate::dispatch::route::Target;
 use crate::dispatch::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 use crate::error::StartErrors;
 use crate::host::Host;
+use crate::rooms::{Hub, Limits};
 use crate::supervisor::{PluginSpec, PluginStatus};
 
 /// Why a gateway does not start.
@@ -42,6 +43,9 @@ pub enum SetupError {
     /// The admin endpoint cannot be had.
     #[error("admin: {0}")]
     Admin(String),
+    /// The rooms of WebSockets cannot be shared as asked for.
+    #[error("{0}")]
+    Rooms(String),
     /// Plugins that could not be started.
     #[error("{}", join(.0))]
     Plugins(Vec<Diagnostic>),
@@ -77,18 +81,21 @@ pub(super) async fn start(
     let (file, admin) = (config.file.clone(), config.runtime.admin.clone());
     let programs = ArcSwap::from_pointee(admin.programs.clone());
     let admin = admin::bind(&admin).map_err(SetupError::Admin)?;
+    let rooms = Hub::start(&config.runtime.rooms, Limits::default()).await;
+    let rooms = rooms.map_err(|e| SetupError::Rooms(e.to_string()))?;
     let traffic = Arc::new(Traffic::default());
     let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
     let host = Host::start(Vec::new()).await?;
     match site(config, lenient, &host, &pool, &traffic).await {
         Ok((site, warnings)) => {
-            let observer = Arc::new(Observer::new(&host, traffic.clone()));
+            let observer = Arc::new(Observer::new(&host, traffic.clone(), rooms.clone()));
             let (site, reloading) = (ArcSwap::from_pointee(site), tokio::sync::Mutex::default());
             let shared = Shared {
                 site,
                 host,
                 pool,
                 traffic,
+                rooms,
                 file,
                 lenient,
                 programs,
