@@ -177,10 +177,9 @@ impl Conversation {
         }
     }
 
-    /// Tells the worker, last of all, how the socket was closed. Its rooms work until [`Said::Ended`]; what it says to the
-    /// client is dropped.
+    /// Tells the worker, last of all, how the socket was closed. What it says to the client until it has heard of that is
+    /// still said, and its rooms work until [`Said::Ended`].
     pub(crate) fn closed(&mut self, closing: &Closing) {
-        self.machine.close();
         self.say_last(Last::Closed(closing.clone()));
     }
 

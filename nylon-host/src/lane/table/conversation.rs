@@ -76,6 +76,7 @@ impl Table {
     }
 
     /// Conversations that are open.
+    #[cfg(test)]
     pub(crate) fn conversations(&self) -> usize {
         self.slots.len() - self.credits - self.conversations.free.len()
     }
