@@ -317,7 +317,9 @@ async fn a_close_waits_behind_the_message_under_way_and_is_last() {
         worker.window(cost);
     }
     // Room wakes whoever waits for what is said.
-    worker.say(wire::METHOD_WEBSOCKET_SEND_TEXT, b"dropped");
+    worker.say(wire::METHOD_WEBSOCKET_SEND_TEXT, b"an answer");
+    let answer = said(&mut conversation).await;
+    assert!(matches!(answer, Ok(Said::Message(..))), "from before it heard: {answer:?}");
     worker.say(wire::METHOD_WEBSOCKET_LEAVE_ROOM, b"room");
     assert!(matches!(said(&mut conversation).await, Ok(Said::Leave(_))), "rooms go on");
     assert!(!worker.next().has(wire::FLAG_MORE));
