@@ -412,7 +412,6 @@ async fn idle_sockets_are_not_in_flight_and_untaken_messages_are() {
     worker.far.recv(&mut worker.payload, Some(Duration::ZERO)).expect("sound");
     // `pop` does not tell what it took.
     let taken = |far: &WorkerEnd| {
-        use nylon_shm::Memory as _;
         let stat = far.down.memory().consumer_stat(wire::STAT_TAKEN);
         stat.store(far.down.pos(), Ordering::Relaxed);
     };
@@ -561,7 +560,7 @@ async fn a_flood_that_dies_leaves_nothing() {
                     let at = opened.iter().position(|(t, _)| Some(*t) == Some(frame.token()));
                     let at = at.expect("one of them");
                     taken[at] += u64::from(frame.len) + 64;
-                    if taken[at] % 64 == 0 {
+                    if taken[at].is_multiple_of(64) {
                         let window = Frame::of(wire::KIND_WINDOW, frame.token(), frame.sid, 0);
                         far.send(&window, &taken[at].to_le_bytes()).expect("room");
                     }
