@@ -34,6 +34,7 @@ mod terminal;
 pub mod trace;
 mod upstream;
 mod watchdog;
+pub mod websocket;
 pub mod worker;
 
 pub use client::{Answer, Client, raw};
@@ -44,6 +45,7 @@ pub use temp::Temp;
 pub use terminal::Terminal;
 pub use upstream::{Seen, Upstream, pattern};
 pub use watchdog::{Watchdog, watchdog};
+pub use websocket::WebSocket;
 
 /// Whether this is the long run (`cargo xtask test --long`).
 pub fn long() -> bool {
