@@ -100,9 +100,22 @@ impl Site {
     }
 
     /// A path of the one route.
-    pub fn path(mut self, path: &str, service: &str, middleware: &[Value]) -> Site {
-        self.paths
-            .push(json!({"path": path, "service": {"name": service}, "middleware": middleware}));
+    pub fn path(self, path: &str, service: &str, middleware: &[Value]) -> Site {
+        self.path_with(path, service, middleware, json!({}))
+    }
+
+    /// A path with more keys: `methods`, `websocket`, …
+    pub fn path_with(
+        mut self,
+        path: &str,
+        service: &str,
+        middleware: &[Value],
+        more: Value,
+    ) -> Site {
+        let mut item =
+            json!({"path": path, "service": {"name": service}, "middleware": middleware});
+        merge(&mut item, more);
+        self.paths.push(item);
         self
     }
 
