@@ -27,6 +27,7 @@ pub mod ports;
 pub mod proc;
 pub mod program;
 pub mod redis;
+mod rooms;
 mod site;
 pub mod telemetry;
 mod temp;

@@ -81,6 +81,17 @@ impl Site {
         self
     }
 
+    /// Takes a plugin out, with its services and their paths.
+    pub fn without(mut self, plugin: &str) -> Site {
+        self.plugins.retain(|p| p["name"] != plugin);
+        let gone = |s: &Value| s["plugin"]["name"] == plugin;
+        let names: Vec<Value> =
+            self.services.iter().filter(|s| gone(s)).map(|s| s["name"].clone()).collect();
+        self.services.retain(|s| !gone(s));
+        self.paths.retain(|p| !names.contains(&p["service"]["name"]));
+        self
+    }
+
     /// A program by its path that is no plugin of the tests, or no good one; nobody waits for it.
     pub fn program(mut self, name: &str, file: &Path, more: Value) -> Site {
         let mut plugin = json!({"name": name, "type": "process", "file": file});
