@@ -24,8 +24,8 @@ pub struct WebSocket {
     inner: WebSocketStream<TcpStream>,
     /// Those of the 101.
     pub headers: HeaderMap,
-    /// Texts that came before the answer to an order.
-    earlier: VecDeque<String>,
+    /// Messages that came before the answer to an order.
+    earlier: VecDeque<Message>,
 }
 
 impl WebSocket {
@@ -111,8 +111,8 @@ impl WebSocket {
 
     /// The next message of any kind, where the connection may end.
     pub async fn try_next(&mut self) -> Result<Message, String> {
-        if let Some(text) = self.earlier.pop_front() {
-            return Ok(Message::text(text));
+        if let Some(message) = self.earlier.pop_front() {
+            return Ok(message);
         }
         self.receive().await
     }
@@ -143,21 +143,25 @@ impl WebSocket {
         self.send_text(&order.to_string()).await;
     }
 
-    /// Orders something of the entry ws-rooms: its answer. Texts that come before are for [`Self::text`].
+    /// Orders something of the entry ws-rooms: its answer. Messages that come before it are for those who read next.
     pub async fn order(&mut self, order: Value) -> Value {
         let op = order["op"].clone();
         self.tell(order).await;
         loop {
-            let text = match self.receive().await {
-                Ok(Message::Text(text)) => text.as_str().to_owned(),
-                Ok(Message::Ping(_) | Message::Pong(_)) => continue,
-                other => panic!("no answer to {op}: {other:?}"),
-            };
-            let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-            if answer["op"] == op {
-                return answer;
+            let message = self.receive().await;
+            if let Ok(Message::Text(text)) = &message {
+                let answer: Value = serde_json::from_str(text).unwrap_or_default();
+                if answer["op"] == op {
+                    return answer;
+                }
             }
-            self.earlier.push_back(text);
+            match message {
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
+                    self.earlier.push_back(message);
+                }
+                other => panic!("no answer to {op}: {other:?}"),
+            }
         }
     }
 

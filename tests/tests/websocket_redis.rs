@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nylon_tests::redis::{Redis, Wire};
 use nylon_tests::websocket::WebSocket;
-use nylon_tests::{Client, Exposition, Gateway, Site, ports, watchdog};
+use nylon_tests::{Client, Exposition, Gateway, Site, eventually, ports, watchdog};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -117,7 +117,8 @@ async fn a_room_spans_gateways() {
     redis.say(&["DEL", &format!("nylon:ws:nodes:{node}"), "nylon:ws:janitor"]);
     assert!(wire.reset() > 0, "there is a connection");
     a.size_becomes("lobby", 1).await;
-    assert_eq!(redis.say(&["KEYS", &format!("*{node}*")]), "");
+    let nothing = || redis.say(&["KEYS", &format!("*{node}*")]).is_empty().then_some(());
+    eventually("nothing is left of it in Redis", SOON, nothing).await;
     let scrape = Exposition::read(&watch.get("/metrics").await.text());
     assert!((scrape.sum("nylon_redis_swept_total", &[]) - 3.0).abs() < 0.1);
     a.broadcast("lobby", "alone").await;

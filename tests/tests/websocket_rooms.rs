@@ -222,6 +222,7 @@ async fn a_slow_member_does_not_stop_a_room() {
         slow.id().await;
     }
     assert_eq!(close.closed().await, (1008, "too slow".to_owned()));
+    // It has left, however long its client keeps the connection.
     a.size_becomes("lobby", 4).await;
 
     let scrape = Exposition::read(&Client::new(metrics).get("/metrics").await.text());

@@ -40,6 +40,8 @@ struct Farewell {
     closing: Option<Closing>,
     /// The worker may have its last word first, until then: what it answers to messages from before the close is not lost.
     waits_until: Option<Instant>,
+    /// A client that does not take by then what is to go before the close frame is given up.
+    drains_until: Instant,
     /// The close frame went out: its answer is waited for until then.
     sent: Option<Instant>,
 }
@@ -151,7 +153,9 @@ impl Live {
         self.superseded = signal(&binding.superseded);
         self.handing_over = None;
         self.reading = true;
-        // What waits for the client was the last worker's to send.
+        // What the last worker asked and sent is no business of this one.
+        self.sizes.clear();
+        (self.held, self.held_until) = (0, None);
         self.member.outbox().forget_costs();
         Ok(())
     }
@@ -209,7 +213,9 @@ impl Live {
     /// What the worker says.
     fn poll_worker(&mut self, cx: &mut Context<'_>) {
         for _ in 0..BATCH {
-            let Some(conversation) = &mut self.conversation else { return };
+            let Some(conversation) = &mut self.conversation else {
+                return;
+            };
             match conversation.poll_said(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(said)) => self.on_said(said),
@@ -245,7 +251,9 @@ impl Live {
                 let (hub, namespace) =
                     (self.hub.clone(), self.member.namespace().map(str::to_owned));
                 let size = async move {
-                    let Ok(room) = RoomName::parse(&room) else { return 0 };
+                    let Ok(room) = RoomName::parse(&room) else {
+                        return 0;
+                    };
                     hub.size(namespace.as_deref(), &room).await
                 };
                 self.sizes.push_back((call, Box::pin(size)));
@@ -310,9 +318,16 @@ impl Live {
 
     /// The worker is done with it.
     fn on_ended(&mut self) {
-        let Some(conversation) = self.conversation.take() else { return };
-        self.session = Some(conversation.into_session());
-        if self.handing_over.take().is_none() && self.farewell.is_none() && self.told.is_none() {
+        let Some(conversation) = self.conversation.take() else {
+            return;
+        };
+        let session = conversation.into_session();
+        if self.handing_over.take().is_some() {
+            // Logging is the next one's: this one is to go now.
+            return;
+        }
+        self.session = Some(session);
+        if self.farewell.is_none() && self.told.is_none() {
             self.close(SocketEnd::Error, closing(1011, "the plugin failed"), false);
         }
     }
@@ -343,6 +358,7 @@ impl Live {
         self.farewell = Some(Farewell {
             closing: Some(wanted),
             waits_until: waits.then(|| now + LAST_WORD.min(self.options.close_timeout)),
+            drains_until: now + self.options.close_timeout,
             sent: None,
         });
     }
@@ -370,7 +386,9 @@ impl Live {
 
     fn poll_sizes(&mut self, cx: &mut Context<'_>) {
         while let Some((_, size)) = self.sizes.front_mut() {
-            let Poll::Ready(size) = size.as_mut().poll(cx) else { return };
+            let Poll::Ready(size) = size.as_mut().poll(cx) else {
+                return;
+            };
             if let Some((call, _)) = self.sizes.pop_front()
                 && let Some(conversation) = &mut self.conversation
             {
@@ -390,7 +408,9 @@ impl Live {
                 self.pong_due = None;
                 return;
             }
-            let Poll::Ready(incoming) = self.socket.poll_read(cx) else { return };
+            let Poll::Ready(incoming) = self.socket.poll_read(cx) else {
+                return;
+            };
             self.heard();
             match incoming {
                 Ok(Incoming::Text(bytes)) => self.received(Kind::Text, bytes),
@@ -453,9 +473,11 @@ impl Live {
                 self.handing_over,
                 self.held_until,
                 farewell.and_then(|f| f.waits_until),
-                farewell.and_then(|f| f.sent).filter(|_| self.connected),
+                farewell.map(|f| f.sent.unwrap_or(f.drains_until)).filter(|_| self.connected),
             ];
-            let Some(next) = dues.into_iter().flatten().min() else { return };
+            let Some(next) = dues.into_iter().flatten().min() else {
+                return;
+            };
             if self.clock.deadline() != next {
                 self.clock.as_mut().reset(next);
             }
@@ -483,7 +505,7 @@ impl Live {
                 if farewell.waits_until.is_some_and(|by| by <= now) {
                     farewell.waits_until = None;
                 }
-                if farewell.sent.is_some_and(|by| by <= now) {
+                if self.connected && farewell.sent.unwrap_or(farewell.drains_until) <= now {
                     self.disconnect();
                 }
             }
@@ -525,7 +547,9 @@ impl Live {
                 break false;
             }
             budget -= 1;
-            let Poll::Ready(out) = self.member.outbox().poll_pop(cx) else { break true };
+            let Poll::Ready(out) = self.member.outbox().poll_pop(cx) else {
+                break true;
+            };
             let payload = frame::payload_len(&out.frame);
             self.metrics.sockets.message(Way::Out, payload);
             self.sent += payload as u64;
