@@ -139,12 +139,18 @@ var (
 		SendText(string) error
 		SendBinary([]byte) error
 		SendTo(id string, msg string) error
+		SendBinaryTo(id string, data []byte) error
+		Ping([]byte) error
+		Subprotocol() string
+		Request() *sdk.Request
+		CloseStatus() (code uint16, reason string)
 		Close() error
 		CloseWith(code uint16, reason string) error
 		JoinRoom(string) error
 		LeaveRoom(string) error
 		BroadcastText(room, msg string) error
 		BroadcastBinary(room string, data []byte) error
+		RoomSize(room string) (int, error)
 	} = (*sdk.WebSocketConn)(nil)
 	_ = sdk.WebSocketCallbacks{
 		OnOpen: func(*sdk.WebSocketConn) {}, OnClose: func(*sdk.WebSocketConn) {},
@@ -267,10 +273,13 @@ func TestOriginalPlugin(t *testing.T) {
 	if want := `{"client_ip":"192.0.2.1","headers":{},"params":{"id":"7"},"url":"http://example.com/u/7"}`; string(res.Body) != want {
 		t.Errorf("%s", res.Body)
 	}
-	if res = h.Request("ws", nylontest.Request{}); res.Status != 200 {
+	if res = h.Request("ws", nylontest.Request{}); res.Status != 400 || string(res.Body) != "Missing Sec-WebSocket-Key" {
 		t.Errorf("%+v", res)
 	}
-	if got := out.String(); !strings.HasPrefix(got, "config true\npayload map[a:1]\nupgrade: not negotiated") {
+	if m := h.WebSocket("ws", nylontest.Request{}).Read(); m.Text != "hello" {
+		t.Errorf("%+v", m)
+	}
+	if got := out.String(); got != "config true\npayload map[a:1]\n" {
 		t.Errorf("%q", got)
 	}
 }

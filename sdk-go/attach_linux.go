@@ -57,7 +57,7 @@ func (k *link) open(hello *wire.Hello, fds []int) (err error) {
 	if k.own, err = shm.Map(fds[fdOwn], hello.Geometry, true); err != nil {
 		return err
 	}
-	header.AbiMinor, header.Features = wire.AbiMinor, hello.Features&wire.FeatureKnown // P's own; the rest is H's
+	header.AbiMinor, header.Features = wire.AbiMinor, agreed(hello.Features) // P's own; the rest is H's
 	k.own.WriteHeader(&header)
 	if k.hostBell, err = lane.DupEventfd(fds[fdHostBell], "host bell"); err != nil {
 		return err

@@ -24,5 +24,7 @@
 // held. Only RawBody, Body, Stream and a large payload ask the gateway. A plugin costs what it uses: phases that an
 // entry does not register are never sent to it.
 //
+// A request becomes a WebSocket by [PhaseRequestFilter.WebSocketUpgrade]; [WebSocketConn] is what its callbacks get.
+//
 // Standard output and error are the plugin's own; the gateway captures them line by line.
 package sdk

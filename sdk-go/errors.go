@@ -14,4 +14,6 @@ var (
 	ErrNotNegotiated = session.ErrNotNegotiated
 	// ErrStreaming: the response is streaming already.
 	ErrStreaming = session.ErrStreaming
+	// ErrClosed: the WebSocket is closed, or is being closed.
+	ErrClosed = session.ErrClosed
 )

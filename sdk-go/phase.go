@@ -182,9 +182,6 @@ func (p *PhaseRequestFilter) SetRequestBody(body []byte) {
 	_ = p.inv.SetBody(wire.MethodSetRequestBody, body, false)
 }
 
-// WebSocketUpgrade turns the request into a WebSocket. This host does not offer it yet: it returns ErrNotNegotiated.
-func (p *PhaseRequestFilter) WebSocketUpgrade(WebSocketCallbacks) error { return ErrNotNegotiated }
-
 // PhaseRequestBodyFilter runs once per piece of the request body on its way to the upstream.
 type PhaseRequestBodyFilter call
 

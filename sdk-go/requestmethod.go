@@ -1,10 +1,12 @@
 package sdk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 
+	"github.com/nylon-rs/nylon/sdk-go/internal/session"
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire/fbheaders"
 )
@@ -24,6 +26,9 @@ func RequestMethod(sessionID int32, phase int8, method NylonMethods, data []byte
 	s := lookup(sessionID)
 	if s == nil {
 		return fmt.Errorf("session %d not open", sessionID)
+	}
+	if id >= wire.MethodWebsocketUpgrade {
+		return webSocketMethod(s.Conversation(), id, data)
 	}
 	inv := s.Current()
 	if inv == nil {
@@ -57,12 +62,41 @@ func RequestMethod(sessionID int32, phase int8, method NylonMethods, data []byte
 		return err
 	case wire.MethodSetResponseStreamEnd:
 		return inv.EndStream()
-	default:
-		if id >= wire.MethodWebsocketUpgrade {
-			return ErrNotNegotiated
-		}
 	}
 	return nil
+}
+
+// webSocketMethod issues a method in the WebSocket that a session became. What a broadcast takes is the room's name, a
+// NUL and the message.
+func webSocketMethod(c *session.Conversation, id uint32, data []byte) error {
+	if id == wire.MethodWebsocketUpgrade {
+		return errors.New("callbacks are functions: use WebSocketUpgrade")
+	}
+	if c == nil {
+		return ErrClosed
+	}
+	switch id {
+	case wire.MethodWebsocketSendText:
+		return c.SendText(id, "", string(data))
+	case wire.MethodWebsocketSendBinary:
+		return c.Send(id, "", data)
+	case wire.MethodWebsocketClose:
+		return c.Close(0, "")
+	case wire.MethodWebsocketJoinRoom:
+		return c.Join(string(data))
+	case wire.MethodWebsocketLeaveRoom:
+		return c.Leave(string(data))
+	case wire.MethodWebsocketBroadcastRoomText, wire.MethodWebsocketBroadcastRoomBinary:
+		room, message, _ := bytes.Cut(data, []byte{0})
+		if err := session.CheckRoom(string(room)); err != nil {
+			return err
+		}
+		if id == wire.MethodWebsocketBroadcastRoomText {
+			return c.SendText(id, string(room), string(message))
+		}
+		return c.Send(id, string(room), message)
+	}
+	return errors.New("an event, not a method to issue")
 }
 
 // finishes says whether a method is a verdict.

@@ -58,7 +58,7 @@ func procs(lanes int) int {
 func accept(hello *wire.Hello, entries []string, doorbell uint8) *wire.HelloOk {
 	return &wire.HelloOk{
 		Versions: wire.Versions, LayoutHash: wire.LayoutHash, Epoch: hello.Epoch,
-		Features: hello.Features & wire.FeatureKnown, CPUs: uint32(procs(int(hello.Geometry.Lanes))),
+		Features: agreed(hello.Features), CPUs: uint32(procs(int(hello.Geometry.Lanes))),
 		Doorbell: doorbell, SDK: Version, Entries: entries,
 	}
 }

@@ -23,7 +23,8 @@ type Handlers struct {
 // What a handler is given it may keep, as any other: nothing of one request is used for a later one. A few requests
 // share one piece of memory, which is freed when nobody keeps anything of any of them. Bodies are let go earlier:
 // ReadBody answers nil once the handler that set the body has returned and given its verdict, and RawBody once the
-// request is over here. Bytes that they returned before stay good.
+// request is over here. Bytes that they returned before stay good. A WebSocket keeps what it shares for as long as it is
+// open: an entry that turns a few of many requests into one is better off with [NylonPlugin.AddPhaseHandler].
 func (p *NylonPlugin) AddStaticHandler(name string, handlers Handlers) {
 	p.add(entry{name: name, static: &handlers})
 }

@@ -28,7 +28,7 @@ func newWorker(p *NylonPlugin, hello *wire.Hello) *session.Worker {
 	entries := p.entries
 	w := &session.Worker{
 		Plugin: hello.Plugin, Payloads: hello.Payloads, Window: hello.Window,
-		Features: hello.Features & wire.FeatureKnown,
+		Features: agreed(hello.Features),
 		Opener: func() func(int) *session.Session {
 			var chunks staticChunks
 			return func(i int) *session.Session {
@@ -54,6 +54,15 @@ func newWorker(p *NylonPlugin, hello *wire.Hello) *session.Worker {
 	workers.list = append(workers.list, w)
 	workers.Unlock()
 	return w
+}
+
+// agreed are the features taken of those offered. WebSockets take two others (SPEC.md 1.3).
+func agreed(offered uint64) uint64 {
+	const conversations = wire.FeatureHostCalls | wire.FeatureStreams
+	if offered&conversations != conversations {
+		offered &^= wire.FeatureWebsocket
+	}
+	return offered & wire.FeatureKnown
 }
 
 func forgetWorker(w *session.Worker) {

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::dispatch::Sockets;
 use crate::error::{ControlError, StartError, StartErrors};
 use crate::metrics::{HostCollector, Timings};
-use crate::rooms::Hub;
+use crate::rooms::{Hub, Limits};
 use crate::supervisor::{
     Answer, Binding, Board, CrashReport, Journal, Order, Plugin, PluginSpec, PluginStatus,
     SHOW_EVERY, Supervisor, WorkerDump, workers,
@@ -102,17 +102,17 @@ impl Host {
     pub async fn start_lenient(
         specs: Vec<PluginSpec>,
     ) -> Result<(Self, Vec<(usize, StartError)>), StartErrors> {
-        let host = Self::with_rooms(Hub::memory())?;
+        let host = Self::with_rooms(Hub::memory(Limits::default()), false)?;
         let (prepared, errors) = host.prepare(specs).await?;
         prepared.commit();
         Ok((host, errors))
     }
 
-    /// A host without a plugin yet, whose rooms are those of `hub`.
+    /// A host without a plugin yet, whose rooms are those of `hub`, `per_plugin` or for all.
     ///
     /// # Errors
     /// The host itself lacks something.
-    pub(crate) fn with_rooms(hub: Arc<Hub>) -> Result<Self, StartErrors> {
+    pub(crate) fn with_rooms(hub: Arc<Hub>, per_plugin: bool) -> Result<Self, StartErrors> {
         let telemetry = telemetry();
         let events = Journal::default();
         let supervisor = Mutex::new(Supervisor::new(events.clone())?);
@@ -120,7 +120,7 @@ impl Host {
         if let Some(telemetry) = &telemetry {
             tokio::spawn(show(Arc::downgrade(telemetry), Arc::downgrade(&plugins.0)));
         }
-        let sockets = Sockets { hub, leaving: CancellationToken::new() };
+        let sockets = Sockets { hub, per_plugin, leaving: CancellationToken::new() };
         Ok(Self { plugins, supervisor, events, telemetry, tasks, sockets })
     }
 
@@ -315,11 +315,16 @@ impl Host {
         &self.tasks
     }
 
+    /// Has every WebSocket closed: clients are to go elsewhere.
+    pub(crate) fn leave(&self) {
+        self.sockets.leaving.cancel();
+    }
+
     /// Closes the WebSockets (1001), waits for what is still done for requests, then stops every worker: its shutdown hooks run. Both within `grace`,
     /// but for a second that the hooks get in any case; what is still there then is killed.
     pub async fn stop(&self, grace: Duration) {
         let end = Instant::now() + grace;
-        self.sockets.leaving.cancel();
+        self.leave();
         self.tasks.close();
         let _ = tokio::time::timeout(grace, self.tasks.wait()).await;
         let left = end.saturating_duration_since(Instant::now()).max(HOOKS_MIN);

@@ -18,6 +18,7 @@ use tower::{Layer, Service};
 
 use crate::body::{Body, BodyError};
 use crate::dispatch::{Chain, Client, ServiceError};
+use crate::websocket::Offer;
 
 /// Route parameters for plugins, as an extension of the request: names and values as they stand in the path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,7 +144,10 @@ where
         let chain = self.layer.chain.clone();
         let client = client(request.extensions(), self.layer.client);
         let params = request.extensions().get::<Params>().map(|p| p.0.clone()).unwrap_or_default();
-        let request = request.map(into_body);
+        let mut request = request.map(into_body);
+        if let Some(offer) = Offer::of(&request) {
+            request.extensions_mut().insert(offer);
+        }
         Box::pin(async move {
             let mut behind = Behind { failed: None, extensions: Extensions::new() };
             let answer = &mut behind;

@@ -59,18 +59,21 @@ pub mod notify;
 mod printable;
 mod readiness;
 mod request_id;
+mod rooms;
 mod rope;
 mod session;
 mod supervisor;
 pub mod template;
+mod websocket;
 
 pub use body::{Body, BodyError};
-pub use config::{OnFailure, PhasePolicies, Policy, Tracing};
+pub use config::{OnFailure, OnWorkerLoss, PhasePolicies, Policy, SlowClient, Tracing, WebSockets};
 pub use dispatch::{Chain, ChainBuilder, Client, Item, Payload, ServiceError, UnknownPlugin};
 pub use error::{ControlError, Failure, StartError, StartErrors};
 pub use host::Host;
 pub use lane::{SpinDecision, SpinReason, WaitPolicy};
 pub use layer::{NylonLayer, NylonService, Params};
+pub use websocket::Origins;
 pub use supervisor::{
     Backoff, Breaker, DrainStreams, PluginSpec, PluginState, PluginStatus, Restart, Supervision,
     WorkerState, WorkerStatus,

@@ -8,11 +8,14 @@ mod support;
 use std::time::{Duration, Instant};
 
 use nylon_protocol::check::{
-    FrameContext, Side, Window, bump, check_arena_head, check_frame, check_head, check_seq,
-    next_apos,
+    FrameContext, Messages, Side, Window, bump, check_arena_head, check_frame, check_head,
+    check_seq, cost, next_apos,
 };
 use nylon_protocol::handshake::Control;
-use nylon_protocol::record::{Fault, Head, Mutation, MutationWriter, Names, Request, Source, Step};
+use nylon_protocol::record::{
+    Addressed, Closing, Fault, Head, Mutation, MutationWriter, Names, Request, Source, Step,
+    WebSocketSection, close_code, name,
+};
 use nylon_protocol::segment::Header;
 use nylon_protocol::{Frame, Geometry, Slot, headers, wire};
 use proptest::collection::vec;
@@ -26,12 +29,15 @@ use support::{FOLDERS, image, root};
 type Target = fn(&[u8]);
 
 /// The targets by name.
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 13] = [
     ("request", request),
     ("head", head),
     ("step", step),
     ("mutation", mutation),
     ("error", error),
+    ("websocket", websocket),
+    ("addressed", addressed),
+    ("closing", closing),
     ("control", control),
     ("headers", header_list),
     ("page", page),
@@ -73,6 +79,7 @@ fn step(bytes: &[u8]) {
             walk_request(&request);
         }
         assert!(!(step.response_kept && (open || step.response.is_some())));
+        assert!(!(open && step.websocket.is_some()));
         if let Some(head) = step.response {
             assert_eq!(head.headers().count(), head.headers().len());
         }
@@ -97,6 +104,32 @@ fn mutation(bytes: &[u8]) {
 fn error(bytes: &[u8]) {
     if let Ok(fault) = Fault::parse(bytes) {
         assert!(fault.text.len() <= wire::LIMIT_ERROR_TEXT);
+    }
+}
+
+fn websocket(bytes: &[u8]) {
+    let Ok(socket) = WebSocketSection::parse(bytes) else { return };
+    assert!(name(socket.id.as_bytes()).is_ok());
+    let mut again = Vec::new();
+    socket.write(&mut again).expect("as long as what was read");
+    assert_eq!(again, bytes);
+}
+
+fn addressed(bytes: &[u8]) {
+    let Ok(addressed) = Addressed::parse(bytes) else { return };
+    assert!(!addressed.name.chars().any(|c| c.is_ascii_control()));
+    let mut again = Vec::new();
+    addressed.write(&mut again);
+    assert_eq!(again, bytes);
+}
+
+fn closing(bytes: &[u8]) {
+    for from in [Side::Host, Side::Worker] {
+        let Ok(closing) = Closing::parse(bytes, from) else { continue };
+        assert!(closing.code.is_none_or(|code| close_code(code, from)));
+        let mut again = Vec::new();
+        closing.write(&mut again);
+        assert_eq!(again, bytes);
     }
 }
 
@@ -127,16 +160,22 @@ fn frame(bytes: &[u8]) {
     let frame = bytemuck::pod_read_unaligned::<Slot>(slot).frame;
     let apos = u64::from_le_bytes(*bytes.last_chunk().expect("longer than 8"));
     for from in [Side::Host, Side::Worker] {
-        for apos in [0, apos & !63 & !(1 << 63)] {
+        for (apos, websocket) in [(0, true), (apos & !63 & !(1 << 63), true), (0, false)] {
             let ctx = FrameContext {
                 arena: 1 << 20,
                 apos,
                 host_calls: true,
                 handler_time: true,
-                websocket: true,
+                websocket,
             };
             if check_frame(&frame, from, &ctx).is_err() {
                 continue;
+            }
+            let data = frame.kind == wire::KIND_DATA && frame.phase == wire::PHASE_NONE;
+            if websocket && data {
+                let once =
+                    frame.has(wire::FLAG_MORE) || Messages::default().take(&frame) == Ok(true);
+                assert!(once && cost(&frame) <= frame.len + 64);
             }
             if frame.has(wire::FLAG_INLINE) {
                 assert!(frame.len as usize <= wire::SIZE_INLINE);

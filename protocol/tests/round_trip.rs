@@ -1,11 +1,12 @@
 //! What the writers write, the readers read back.
 
+use nylon_protocol::check::{Messages, Side, Window, cost};
 use nylon_protocol::handshake::{Control, Hello, HelloOk, Refuse, VersionRange, negotiate};
 use nylon_protocol::record::{
-    Head, Mutation, MutationWriter, Names, Op, Payload, Request, RequestFields, Source, Step,
-    StepWriter, TooLarge, Value, write_head, write_request,
+    Closing, Head, Mutation, MutationWriter, Names, Op, Payload, Request, RequestFields, Source,
+    Step, StepWriter, TooLarge, Value, WebSocketSection, write_head, write_request,
 };
-use nylon_protocol::{Geometry, headers, wire};
+use nylon_protocol::{Frame, Geometry, headers, wire};
 
 type Pair = (&'static [u8], &'static [u8]);
 
@@ -219,8 +220,54 @@ fn header_lists() {
 fn a_mismatch_names_both_ranges() {
     let range = |major, min, max| VersionRange { major, min, max };
     let error = negotiate(range(1, 0, 1), range(2, 0, 0)).unwrap_err();
-    assert_eq!(error.to_string(), "the host speaks ABI 1.0–1.2, the worker 2.0–2.0");
+    assert_eq!(error.to_string(), "the host speaks ABI 1.0–1.1, the worker 2.0–2.0");
     assert_eq!(negotiate(range(1, 0, 1), range(1, 0, 0)), Ok(0));
     assert_eq!(negotiate(range(1, 0, 1), range(1, 1, 2)), Ok(1));
     assert!(negotiate(range(1, 0, 1), range(1, 2, 3)).is_err());
+}
+
+#[test]
+fn a_reason_too_long_is_cut_between_two_characters() {
+    let reason = "ü".repeat(80);
+    let mut out = Vec::new();
+    Closing { code: Some(4000), reason: &reason }.write(&mut out);
+    assert_eq!(out.len(), 124);
+    let closing = Closing::parse(&out, Side::Worker).unwrap();
+    assert_eq!((closing.code, closing.reason), (Some(4000), &reason[..122]));
+    out.clear();
+    Closing { code: None, reason: "lost" }.write(&mut out);
+    assert_eq!(Closing::parse(&out, Side::Host), Ok(Closing::default()));
+}
+
+#[test]
+fn an_id_too_long_for_its_section_is_too_large() {
+    let id = "i".repeat(70_000);
+    let mut out = b"before".to_vec();
+    let mut writer = StepWriter::new(&mut out);
+    writer.websocket(&WebSocketSection { flags: 0, id: &id, protocol: "" });
+    assert_eq!(writer.finish(), Err(TooLarge));
+    assert_eq!(out, b"before");
+}
+
+/// A close passes a full window, and voids what is half sent.
+#[test]
+fn a_conversation_ends_though_its_window_is_full() {
+    let data = |method, len| Frame { len, ..Frame::new(wire::KIND_DATA).method(method) };
+    let limit = u32::try_from(wire::LIMIT_CONVERSATION).unwrap();
+    let (mut window, mut messages) = (Window::new(limit), Messages::default());
+    let piece = data(wire::METHOD_WEBSOCKET_ON_MESSAGE_TEXT, 65_472).flags(wire::FLAG_MORE);
+    for first in [true, false] {
+        assert_eq!(window.take(cost(&piece)), Ok(()));
+        assert_eq!(messages.take(&piece), Ok(first));
+    }
+    assert_eq!(window.room(), 0);
+    for method in [wire::METHOD_WEBSOCKET_ON_ERROR, wire::METHOD_WEBSOCKET_ON_CLOSE] {
+        let end = data(method, 20);
+        assert_eq!(window.take(cost(&end)), Ok(()));
+        assert_eq!(messages.take(&end), Ok(true));
+    }
+    assert!(messages.take(&piece).is_err());
+    // Of an invocation, bytes are counted and nothing else.
+    let body = Frame { phase: 1, ..data(wire::METHOD_SET_RESPONSE_FULL_BODY, 100) };
+    assert_eq!(cost(&body), 100);
 }

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use nylon_protocol::check::{
-    FrameContext, Issued, Side, Verdict, Window, check_arena_head, check_frame, check_head,
-    check_seq, check_token, next_apos,
+    FrameContext, Issued, Messages, Side, Verdict, Window, check_arena_head, check_frame,
+    check_head, check_seq, check_token, cost, next_apos,
 };
 use nylon_protocol::handshake::Control;
 use nylon_protocol::segment::Header;
-use nylon_protocol::{Geometry, Slot, Violation};
+use nylon_protocol::{Frame, Geometry, Slot, Violation, wire};
 use serde_json::{Value, json};
 use support::ring::Ring;
 use support::{FOLDERS, control, hex, image, number, record, root, string, text, versions};
@@ -143,12 +143,11 @@ fn put_runs(lane: &mut [u8], runs: Option<&Value>) {
 fn run_record(vector: &Value) {
     let (kind, fields) = (text(&vector["type"]), &vector["fields"]);
     let bytes = image(&vector["bytes"]);
-    let open = fields.get("open") == Some(&json!(true));
     let names = record::names(vector);
-    assert_eq!(&record::decode(kind, &bytes, open, names).unwrap(), fields);
+    assert_eq!(&record::decode(kind, &bytes, fields, names).unwrap(), fields);
     let encoded = record::encode(kind, fields, names);
     if kind == "headers" {
-        assert_eq!(&record::decode(kind, &encoded, open, names).unwrap(), fields);
+        assert_eq!(&record::decode(kind, &encoded, fields, names).unwrap(), fields);
     } else {
         assert_eq!(hex(&encoded), hex(&bytes));
     }
@@ -196,7 +195,6 @@ fn run_reject(vector: &Value) {
 fn refusal(vector: &Value) -> Result<Option<Verdict>, Violation> {
     let n = |name: &str| number::<u64>(&vector[name]);
     let word = |name: &str| number::<u32>(&vector[name]);
-    let open = vector.get("open") == Some(&json!(true));
     match text(&vector["check"]) {
         "frame" => check_frame(&slot(vector).frame, side(vector, "from"), &context(vector))?,
         "token" => return check_token(&slot(vector).frame, issued(&vector["issued"])).map(Some),
@@ -204,13 +202,14 @@ fn refusal(vector: &Value) -> Result<Option<Verdict>, Violation> {
         "head" => drop(check_head(n("pos"), n("released"), word("found"))?),
         "arena_head" => drop(check_arena_head(n("apos"), n("released"), n("found"))?),
         "window" => run_window(vector)?,
+        "messages" => run_messages(vector)?,
         "header" => {
             let page: [u8; 128] = image(&vector["bytes"]).try_into().unwrap();
             Header::decode_peer(&page, &record::page(&vector["host"]))?;
         }
         "control" => drop(Control::decode(&image(&vector["bytes"]))?),
         kind => {
-            drop(record::decode(kind, &image(&vector["bytes"]), open, record::names(vector))?);
+            drop(record::decode(kind, &image(&vector["bytes"]), vector, record::names(vector))?);
         }
     }
     Ok(None)
@@ -232,6 +231,10 @@ fn run_window(vector: &Value) -> Result<(), Violation> {
     for (i, op) in ops.iter().enumerate() {
         let result = match text(&op[0]) {
             "take" => window.take(number(&op[1])),
+            "message" => {
+                let data = said(wire::METHOD_WEBSOCKET_SEND_TEXT, false);
+                window.take(cost(&Frame { len: number(&op[1]), ..data }))
+            }
             "total" => window.on_total(number(&op[1])).map(drop),
             other => panic!("unknown op {other}"),
         };
@@ -241,6 +244,23 @@ fn run_window(vector: &Value) -> Result<(), Violation> {
         result.expect("an op before the last one");
     }
     Ok(())
+}
+
+/// DATA of a conversation.
+fn said(method: u32, more: bool) -> Frame {
+    let data = Frame::new(wire::KIND_DATA).method(method);
+    if more { data.flags(wire::FLAG_MORE) } else { data }
+}
+
+/// Every piece but the last one is in order.
+fn run_messages(vector: &Value) -> Result<(), Violation> {
+    let mut messages = Messages::default();
+    let (last, before) = vector["ops"].as_array().unwrap().split_last().unwrap();
+    let piece = |op: &Value| said(number(&op[0]), op[1] == "more");
+    for op in before {
+        messages.take(&piece(op)).expect("a piece before the last one");
+    }
+    messages.take(&piece(last)).map(drop)
 }
 
 /// `folder/name` of every vector a text names in backquotes.

@@ -19,6 +19,7 @@ var phaseNames = map[uint8]string{
 
 var verdictNames = map[uint32]string{
 	wire.MethodNext: "Next", wire.MethodEnd: "End", wire.MethodSetResponseStreamEnd: "StreamEnd",
+	wire.MethodWebsocketUpgrade: "Upgrade",
 }
 
 // exchange is one request on its way through the phases.
@@ -31,10 +32,11 @@ type exchange struct {
 	entry  uint16
 	start  time.Time
 
-	sid    uint32
-	wants  uint32 // of an open session
-	known  bool   // the session told its wants
-	failed bool   // the entry failed: nothing but Logging follows, in a session of its own
+	sid      uint32
+	wants    uint32 // of an open session
+	known    bool   // the session told its wants
+	upgraded bool   // its verdict was a WebSocket
+	failed   bool   // the entry failed: nothing but Logging follows, in a session of its own
 
 	ops     []wire.Op // for the response head, made before there was one
 	body    []byte    // set by the plugin
@@ -49,16 +51,22 @@ type exchange struct {
 // Request sends a request through one entry and returns what became of it.
 func (h *Host) Request(entry string, req Request) *Result {
 	h.t.Helper()
+	x := h.exchange(entry, req)
+	x.run()
+	if x.wants != 0 || x.upgraded {
+		h.local.CloseSession(x.sid)
+	}
+	return x.res
+}
+
+func (h *Host) exchange(entry string, req Request) *exchange {
+	h.t.Helper()
 	x := &exchange{
 		h: h, req: req, res: &Result{Headers: http.Header{}}, entry: h.entry(entry),
 		sid: testhost.NewSid(), start: time.Now(), head: head{status: 200},
 	}
 	x.defaults()
-	x.run()
-	if x.wants != 0 {
-		h.local.CloseSession(x.sid)
-	}
-	return x.res
+	return x
 }
 
 func (x *exchange) defaults() {
@@ -106,6 +114,9 @@ func (x *exchange) run() {
 	final, ok := x.phase(wire.PhaseRequestFilter, nil)
 	switch {
 	case !ok || x.res.Streamed:
+	case final.Method == wire.MethodWebsocketUpgrade: // and nobody asked for one
+		x.upgraded = true
+		x.respond(head{400, nil}, [][]byte{[]byte("Missing Sec-WebSocket-Key")})
 	case final.Method == wire.MethodEnd:
 		x.respond(head{status: 200}, nil)
 	case x.req.Service:
@@ -113,6 +124,10 @@ func (x *exchange) run() {
 	default:
 		x.upstream(final)
 	}
+	x.log()
+}
+
+func (x *exchange) log() {
 	x.phase(wire.PhaseLogging, func(w *wire.StepWriter) {
 		x.writeHead(w)
 		w.Stats(uint64(len(x.res.Body)), uint64(time.Since(x.start).Milliseconds()), x.res.Error)
@@ -248,6 +263,22 @@ func (x *exchange) requestBody(up *Upstream) bool {
 	}
 	return true
 }
+
+// closed goes on behind a WebSocket that is over.
+func (x *exchange) closed(final testhost.Final) {
+	if x.wants = final.Wants; final.Fault != nil {
+		x.sid, x.known, x.wants, x.failed = testhost.NewSid(), false, 0, true
+	}
+	x.head = head{status: http.StatusSwitchingProtocols}
+	x.head.apply(x.ops)
+	x.log()
+	if x.wants != 0 {
+		x.h.local.CloseSession(x.sid)
+	}
+}
+
+// again begins anew, in a session of its own.
+func (x *exchange) again() { x.sid, x.known, x.wants, x.ops = testhost.NewSid(), false, 0, nil }
 
 // split returns a body's pieces in parts that fit into a step record; there are no empty ones.
 func split(pieces [][]byte) (parts [][]byte) {

@@ -26,6 +26,7 @@ pub mod load;
 pub mod ports;
 pub mod proc;
 pub mod program;
+pub mod redis;
 mod site;
 pub mod telemetry;
 mod temp;

@@ -43,7 +43,9 @@ fn adapted(name: &str, addr: &str, upstream: u16) -> String {
         (format!("file: plugin/{name} "), format!("file: {} ", program.display())),
     ];
     changes.into_iter().fold(text, |text, (old, new)| {
-        assert_eq!(text.matches(&old).count(), 1, "`{old}` in {}", file.display());
+        let found = text.matches(&old).count();
+        let no_upstream = found == 0 && old.starts_with("port");
+        assert!(found == 1 || no_upstream, "{found} times `{old}` in {}", file.display());
         text.replace(&old, &new)
     })
 }

@@ -4,6 +4,7 @@ use super::admin::Admin;
 use super::diagnostic::Report;
 use super::fields::{Fields, Located};
 use super::log::{Log, Tracing};
+use super::rooms::Rooms;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Runtime {
     pub failure_header: bool,
     /// Where an operator reaches it.
     pub admin: Admin,
+    /// Where rooms of WebSockets are kept.
+    pub rooms: Rooms,
     /// Whether a change of its files is reason enough to read the configuration anew.
     pub watch: bool,
 }
@@ -68,8 +71,8 @@ impl Runtime {
         }
         let config_dir = fields.text("config_dir", report);
         let crash_reports = fields.text("crash_reports", report).map(|dir| base.join(dir.value));
-        websocket(fields, report);
-        let mut runtime = Self { metrics, crash_reports, ..pingora(http, fields, report) };
+        let rooms = websocket(fields, report);
+        let mut runtime = Self { metrics, crash_reports, rooms, ..pingora(http, fields, report) };
         runtime.log = Log::read(fields, report);
         runtime.tracing = Tracing::read(fields, report);
         runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
@@ -169,6 +172,7 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
         tracing: Tracing::default(),
         failure_header: true,
         admin: Admin::default(),
+        rooms: Rooms::default(),
         watch: false,
     }
 }
@@ -180,37 +184,11 @@ fn default_threads() -> u64 {
     processors.saturating_sub(spare).clamp(1, 16)
 }
 
-fn websocket(fields: &mut Fields<'_>, report: &mut Report) {
-    let Some(mut section) = fields.map("websocket", "websocket section", report) else { return };
-    let adapters = [("memory", true), ("redis", false), ("cluster", false)];
-    let adapter = section.choice("adapter_type", &adapters, report);
-    if let Some(adapter) = adapter.as_ref().filter(|adapter| !adapter.value) {
-        let help = "rooms are kept in the memory of this process";
-        report.no_effect(&adapter.at, "this adapter", help);
-        if section.get("redis").is_none() {
-            report.error(&adapter.at, "this adapter needs a `redis` section").help =
-                Some("add `redis: {host: .., port: ..}` below `websocket`".to_owned());
-        }
-    }
-    let in_memory = adapter.is_none_or(|adapter| adapter.value);
-    for key in ["redis", "cluster"] {
-        if let Some(at) = section.place(key).filter(|_| in_memory) {
-            report.no_effect(at, &format!("`{key}`"), "`adapter_type` is memory");
-        }
-    }
-    if let Some(mut redis) = section.map("redis", "redis section", report) {
-        redis.required_text("host", report);
-        redis.required("port", report);
-        redis.integer("port", 1..=u64::from(u16::MAX), report);
-        redis.text("password", report);
-        redis.integer("db", 0..=u64::from(u8::MAX), report);
-        redis.text("key_prefix", report);
-        redis.finish(report);
-    }
-    if let Some(mut cluster) = section.map("cluster", "cluster section", report) {
-        cluster.texts("nodes", report);
-        cluster.text("key_prefix", report);
-        cluster.finish(report);
-    }
+fn websocket(fields: &mut Fields<'_>, report: &mut Report) -> Rooms {
+    let Some(mut section) = fields.map("websocket", "websocket section", report) else {
+        return Rooms::default();
+    };
+    let rooms = Rooms::read(&mut section, report);
     section.finish(report);
+    rooms
 }

@@ -2,14 +2,14 @@
 
 use super::diagnostic::Report;
 use super::fields::{Fields, Located};
-use crate::gateway::websocket::Origin;
+use crate::websocket::Origins;
 use std::time::Duration;
 
 /// The WebSockets of one path: what `websocket` of the path says, else that of the route, else the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSockets {
     /// Pages that may open one; none named: all. Clients that send no `Origin` are no browsers and always may.
-    pub origins: Vec<Origin>,
+    pub origins: Origins,
     /// Bytes of the largest message a client may send; a larger one closes its socket (1009).
     pub max_message: usize,
     /// Bytes of the largest frame of it.
@@ -51,7 +51,7 @@ pub enum OnWorkerLoss {
 impl Default for WebSockets {
     fn default() -> Self {
         Self {
-            origins: Vec::new(),
+            origins: Origins::default(),
             max_message: 1 << 20,
             max_frame: 1 << 20,
             ping_interval: Duration::from_secs(20),
@@ -72,7 +72,7 @@ const QUEUE: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 20;
 /// The keys of one `websocket` section, where they are given.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WebSocketsChange {
-    origins: Option<Vec<Origin>>,
+    origins: Option<Origins>,
     max_message: Option<usize>,
     max_frame: Option<usize>,
     ping_interval: Option<Duration>,
@@ -135,19 +135,17 @@ impl WebSocketsChange {
 }
 
 /// The pages that may open a WebSocket.
-fn origins(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Origin>> {
+fn origins(fields: &mut Fields<'_>, report: &mut Report) -> Option<Origins> {
     fields.refuse_empty("origins", "name an origin, or take the key out to allow all", report);
     fields.get("origins")?;
-    let origins = fields.texts("origins", report).into_iter();
-    let origins = origins.filter_map(|Located { value, at }| match Origin::parse(&value) {
-        Some(origin) => Some(origin),
-        None => {
-            report.error(&at, format!("`{value}` is not an origin")).help = Some(
+    let mut origins = Origins::default();
+    for Located { value, at } in fields.texts("origins", report) {
+        if let Err(why) = origins.add(&value) {
+            report.error(&at, format!("`{value}` is not an origin: {why}")).help = Some(
                 "write a scheme and a host, as in `https://example.com` or `https://*.example.com`"
                     .to_owned(),
             );
-            None
         }
-    });
-    Some(origins.collect())
+    }
+    Some(origins)
 }

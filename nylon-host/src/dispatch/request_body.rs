@@ -184,7 +184,7 @@ impl Filter {
                     );
                 }
                 Event::Room | Event::StreamPiece(_) => {}
-                Event::Done(Verdict::StreamEnd, _) | Event::StreamHead(..) => {
+                Event::Done(Verdict::StreamEnd | Verdict::Upgrade, _) | Event::StreamHead(..) => {
                     return Err(Failure::Refused("Stream() is for request filters".into()));
                 }
             }

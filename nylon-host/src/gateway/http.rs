@@ -13,6 +13,7 @@ use super::upstream::{Upstream, strip_named};
 use crate::body::Body;
 use crate::dispatch::route::{Found, Matched, Router, Target, host_without_port};
 use crate::dispatch::{Account, Chain, Client, ServiceError, error_response};
+use crate::websocket::Offer;
 
 /// Everything needed to answer requests.
 #[derive(Debug)]
@@ -102,7 +103,8 @@ impl Site {
 }
 
 /// Makes one request of what came: one host, that of the target where it names one (RFC 9112 section 3.2.2), and nothing
-/// that the client meant for this connection alone, so that it cannot take away later what plugins set.
+/// that the client meant for this connection alone, so that it cannot take away later what plugins set. `Upgrade` and
+/// `Connection` stay for plugins to look at; no upstream gets them.
 fn admit(request: &mut Request<Body>) -> Result<(), NotServed> {
     let bad = |why: &str| NotServed::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", why.to_owned());
     let hosts = request.headers().get_all(header::HOST).iter().count();
@@ -116,6 +118,9 @@ fn admit(request: &mut Request<Body>) -> Result<(), NotServed> {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         let host = HeaderValue::from_str(host).map_err(|_| bad("no host"))?;
         request.headers_mut().insert(header::HOST, host);
+    }
+    if let Some(offer) = Offer::of(request) {
+        request.extensions_mut().insert(offer);
     }
     strip_named(request.headers_mut());
     Ok(())

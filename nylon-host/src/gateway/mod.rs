@@ -1,4 +1,4 @@
-//! Gateway: speaks HTTP, and knows no plugin.
+//! Gateway: speaks HTTP and WebSocket, and knows no plugin.
 //!
 //! In: a checked configuration and TCP connections.  Out: requests to dispatch, its answers to clients.
 //! Never: a frame, a worker, or a decision of a plugin.
@@ -17,15 +17,15 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Admin};
@@ -124,7 +124,8 @@ impl Gateway {
         }
         let answers = Admin::new(Control(shared.clone()), observer.clone(), addresses);
         observers.spawn(answers.serve(admin));
-        let graceful = GracefulShutdown::new();
+        // Each connection holds a receiver: they are counted, told and awaited by it.
+        let open = watch::Sender::new(());
         let mut accepting = JoinSet::new();
         let (connections, mut incoming) = tokio::sync::mpsc::channel::<(TcpStream, SocketAddr)>(64);
         for listener in listeners {
@@ -135,13 +136,7 @@ impl Gateway {
         loop {
             tokio::select! {
                 Some((stream, peer)) = incoming.recv() => {
-                    let connection = connection(stream, peer, shared.clone());
-                    let watched = graceful.watch(connection);
-                    tokio::spawn(async move {
-                        if let Err(e) = watched.await {
-                            tracing::debug!(%peer, error = %e, "connection");
-                        }
-                    });
+                    tokio::spawn(connection(stream, peer, shared.clone(), open.subscribe()));
                 }
                 () = &mut stop => break,
             }
@@ -150,9 +145,11 @@ impl Gateway {
         // Dropping the accept tasks closes the listeners: nobody new gets in.
         drop(accepting);
         drop(incoming);
-        tracing::info!(connections = graceful.count(), "draining");
+        tracing::info!(connections = open.receiver_count(), "draining");
         let end = Instant::now() + grace;
-        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        open.send_replace(());
+        shared.host.leave();
+        if tokio::time::timeout(grace, open.closed()).await.is_err() {
             tracing::warn!("requests were still in flight after the grace period");
         }
         shared.host.stop(end.saturating_duration_since(Instant::now())).await;
@@ -235,11 +232,14 @@ fn is_passing(e: &io::Error) -> bool {
     matches!(e.kind(), K::ConnectionAborted | K::ConnectionReset | K::Interrupted)
 }
 
-fn connection(
+/// Serves a client until its connection ends, or becomes something else. Told by `drain`, it ends with the request under
+/// way.
+async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     shared: Arc<Shared>,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
+    mut drain: watch::Receiver<()>,
+) {
     let _ = stream.set_nodelay(true);
     let connected = shared.traffic.connected();
     let service = hyper::service::service_fn(move |request| {
@@ -252,9 +252,23 @@ fn connection(
             Ok::<_, std::convert::Infallible>(response)
         }
     });
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_MAX.max(8192))
-        .serve_connection(TokioIo::new(stream), service)
+    let mut connection = pin!(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_MAX.max(8192))
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+    );
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        _ = drain.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = ended {
+        tracing::debug!(%peer, error = %e, "connection");
+    }
 }

@@ -117,16 +117,16 @@ pub struct SessionDump {
     pub running: Option<RunDump>,
 }
 
-/// A handler that runs.
+/// A handler that runs, or a conversation with a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunDump {
-    /// In which phase.
+    /// In which phase; `websocket` for a conversation.
     pub phase: String,
     /// Its invocation: slot and generation.
     pub token: (u32, u32),
     /// How long it runs.
     pub age_ms: u64,
-    /// The time it has; what it waits for the host does not count.
+    /// The time it has; what it waits for the host does not count. 0 for a conversation, which has no limit.
     pub budget_ms: u64,
     /// Whether its last word has come.
     pub answered: bool,
@@ -218,8 +218,12 @@ fn ring_dump(ring: &impl Memory, gauge: Gauge, taken: u64) -> RingDump {
 }
 
 fn run_dump(running: &Running, now: Instant) -> RunDump {
+    let phase = match running.phase {
+        wire::PHASE_NONE => "websocket",
+        phase => wire::phase_name(phase).unwrap_or_default(),
+    };
     RunDump {
-        phase: wire::phase_name(running.phase).unwrap_or_default().to_owned(),
+        phase: phase.to_owned(),
         token: (running.token.idx, running.token.generation),
         age_ms: millis(now.saturating_duration_since(running.since)),
         budget_ms: millis(running.budget),

@@ -85,8 +85,11 @@ fn flags(bits: u16) -> Vec<String> {
 fn meaning(direction: Direction, slot: &Slot) -> String {
     let Frame { kind, status, .. } = slot.frame;
     match (kind, direction) {
-        (wire::KIND_CALL, Direction::Down) if status == u32::MAX => "no time limit".into(),
+        (wire::KIND_CALL, Direction::Down) if matches!(status, 0 | u32::MAX) => {
+            "no time limit".into()
+        }
         (wire::KIND_CALL, Direction::Down) => format!("has {status} ms"),
+        (wire::KIND_DATA, Direction::Down) if slot.frame.phase == wire::PHASE_NONE => String::new(),
         (wire::KIND_CALL, Direction::Up) | (wire::KIND_DATA, Direction::Down) => {
             format!("question {status}")
         }

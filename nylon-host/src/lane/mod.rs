@@ -4,6 +4,7 @@
 //! Never: the meaning of a method or a record; HTTP; spawning or killing (it reports a fault, the supervisor acts).
 
 mod buffer;
+mod conversation;
 mod depth;
 mod dump;
 mod ear;
@@ -78,6 +79,13 @@ pub(crate) struct Lane {
     pub(crate) counters: Counters,
     /// Invocations without their final frame.
     flying: AtomicUsize,
+    /// Open conversations.
+    conversing: AtomicUsize,
+    /// So much waits for room that conversations send nothing more, and whether any of them stands in line to.
+    crowded: AtomicBool,
+    in_line: AtomicBool,
+    /// No new session comes.
+    withdrawn: AtomicBool,
     /// An invocation ended while somebody waited for a credit.
     freed: Notify,
     /// Bytes of bodies the worker has staged for commits to come.
@@ -148,11 +156,16 @@ impl Lane {
         let Shape { slots, window, .. } = shape;
         let credits = slots / 2;
         let nudge = peer.nudge();
-        let writer = Writer::new(peer.clone(), end.down, backlog_max(credits, window));
+        let writer =
+            Writer::new(peer.clone(), end.down, backlog_max(credits, window), nudge.clone());
         let lane = Arc::new(Self {
             peer,
             counters: Counters::default(),
             flying: AtomicUsize::new(0),
+            conversing: AtomicUsize::new(0),
+            crowded: AtomicBool::new(false),
+            in_line: AtomicBool::new(false),
+            withdrawn: AtomicBool::new(false),
             freed: Notify::new(),
             staged: AtomicU64::new(0),
             waiting: AtomicU64::new(0),

@@ -118,16 +118,18 @@ fn turn(lane: &Lane, look: &mut Look) -> Result<Turn, Violation> {
         }
     }
     ring_space(lane, &mut up.ring);
-    {
+    let backlog = {
         let mut writer = lock(&lane.writer);
         if writer.waits() {
             writer.flush(&lane.waker)?;
         }
-    }
+        writer.backlog().1
+    };
+    let others = lane.let_in(backlog);
     if bytes > 0 {
         look.piece = (bytes >= LARGE && lane.may_linger()).then(Instant::now);
     }
-    if up.ring.published()? || look.piece.is_some_and(|at| at.elapsed() < NEXT_PIECE) {
+    if others || up.ring.published()? || look.piece.is_some_and(|at| at.elapsed() < NEXT_PIECE) {
         return Ok(Turn::More);
     }
     if polled {

@@ -22,6 +22,9 @@ impl Registry {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|l| !withdraw.iter().chain(admit).any(|gone| Arc::ptr_eq(l, gone)));
         lanes.extend_from_slice(admit);
+        drop(lanes);
+        admit.iter().for_each(|lane| lane.set_withdrawn(false));
+        withdraw.iter().for_each(|lane| lane.set_withdrawn(true));
     }
 
     /// The next lane in turn, `None` while no worker is ready. One whose worker is about to be withdrawn for what it did is

@@ -3,6 +3,8 @@
 //! The token of a frame is only ever a claim. A slot of this table says what was truly issued: generation, session,
 //! phase, and how many bytes may be on their way in either direction.
 
+mod conversation;
+
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::task::Waker;
@@ -17,6 +19,7 @@ use super::Shape;
 use super::flood::Flood;
 use super::origin::{Ask, Begun, Open, Origin, Running};
 use crate::rope;
+use conversation::Conversations;
 
 /// A frame that came up, with its payload.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ struct Slot {
     /// Payload bytes in the inbox that no window counts.
     queued: usize,
     waker: Option<Waker>,
+    /// It stands in line to send.
+    in_line: bool,
 }
 
 impl Slot {
@@ -52,8 +57,9 @@ impl Slot {
         let (up, down) = (Window::new(window), Window::new(window));
         let inbox = VecDeque::new();
         let (calls, told, queued) = (0, 0, 0);
-        let begun = None;
-        Self { issued, begun, finished: false, calls, up, told, down, inbox, queued, waker: None }
+        let (begun, waker) = (None, None);
+        let (finished, in_line) = (false, false);
+        Self { issued, begun, finished, calls, up, told, down, inbox, queued, waker, in_line }
     }
 
     /// The same slot for another invocation: its inbox keeps its room, if it is small.
@@ -81,6 +87,13 @@ impl Slot {
         Some((sid, running))
     }
 
+    /// Has `waker` woken by whatever comes next.
+    fn wake_later(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
     /// Queues a frame, within what an invocation may have waiting while its task waits for a client.
     fn push(&mut self, frame: Frame, payload: Bytes) -> Result<(), Violation> {
         if frame.kind != wire::KIND_DATA {
@@ -103,11 +116,14 @@ pub(crate) enum Delivery {
     Late,
 }
 
-/// Slab of invocations. `slots.len()` is the lane's credit.
+/// Slab of invocations, and behind them conversations.
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: Vec<Slot>,
+    /// So many of them, the first, are the lane's credit.
+    credits: usize,
     free: Vec<u32>,
+    conversations: Conversations,
     /// Open sessions by id: whose, and since when.
     sids: FxHashMap<u32, (Origin, Instant)>,
     /// The oldest of them when that was asked for last.
@@ -140,6 +156,8 @@ const DUPLICATES_PER_MINUTE: u32 = 100;
 const INBOX_FRAMES: usize = 4096;
 /// Frames an inbox keeps room for between invocations.
 const INBOX_KEPT: usize = 4;
+/// Frames an inbox keeps room for while it is empty.
+const INBOX_ROOM: usize = 32;
 /// Bytes of records one invocation may have waiting: a commit and a final frame, and room to spare.
 const INBOX_BYTES: usize = 4 * wire::LIMIT_RECORD;
 
@@ -148,7 +166,9 @@ impl Table {
         let (credits, window) = (shape.slots / 2, shape.window);
         Self {
             slots: (0..credits).map(|_| Slot::new(NEVER, window)).collect(),
+            credits: credits as usize,
             free: (0..credits).rev().collect(),
+            conversations: Conversations::default(),
             sids: FxHashMap::default(),
             oldest: None,
             last_sid: 0,
@@ -274,8 +294,9 @@ impl Table {
         if let Some(inbound) = next.as_ref().filter(|i| i.frame.kind != wire::KIND_DATA) {
             slot.queued -= inbound.payload.len();
         }
-        if next.is_none() && !slot.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
-            slot.waker = Some(waker.clone());
+        if next.is_none() {
+            slot.inbox.shrink_to(INBOX_ROOM);
+            slot.wake_later(waker);
         }
         next
     }
@@ -338,6 +359,9 @@ impl Table {
         self.unasked.useful(1);
         match frame.kind {
             wire::KIND_REPLY | wire::KIND_ERROR => slot.finished = true,
+            wire::KIND_DATA if slot.is_conversation() => {
+                return self.deliver_said(frame, payload, now);
+            }
             wire::KIND_DATA => {
                 if frame.len == 0 {
                     // No window counts it.
@@ -362,7 +386,8 @@ impl Table {
                     self.empty.useless(1, now())?;
                     return Ok(Delivery::Delivered(None));
                 }
-                if slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW) {
+                let told = slot.inbox.back().is_some_and(|i| i.frame.kind == wire::KIND_WINDOW);
+                if told || slot.is_conversation() {
                     return Ok(Delivery::Delivered(slot.waker.take()));
                 }
             }
@@ -386,6 +411,9 @@ impl Table {
     /// A frame of an invocation that is over: the one late answer of a cancelled one, what crossed with its CANCEL, or
     /// what an answered one must not send any more.
     fn late(&mut self, frame: &Frame, now: Instant) -> Result<Delivery, Violation> {
+        if self.crosses(frame) {
+            return Ok(Delivery::Late);
+        }
         self.unasked.useless(1, now)?;
         let slot = self.slots.get(frame.call_idx as usize);
         let answered = slot.is_some_and(|s| s.finished && s.issued.generation == frame.call_gen);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nylon_protocol::{Frame, Violation, wire};
 use nylon_shm::{MappedRing, Producer, PushError, WorkerWaker};
+use tokio::sync::Notify;
 
 use super::Peer;
 
@@ -36,6 +37,8 @@ pub(crate) struct Writer {
     /// Bytes the backlog holds, 0 ..= limit.
     waiting: usize,
     limit: usize,
+    /// Wakes the reactor when nothing waits any more, and it was not its doing.
+    emptied: Arc<Notify>,
     sent: u64,
     /// Bytes of payload in what was sent.
     bytes: u64,
@@ -47,14 +50,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Frames for `peer`; at most `limit` bytes wait for room.
-    pub(crate) fn new(peer: Arc<Peer>, down: Producer<MappedRing>, limit: usize) -> Self {
+    /// Frames for `peer`; at most `limit` bytes wait for room. `emptied` is told when a sender found room for all of them.
+    pub(crate) fn new(
+        peer: Arc<Peer>,
+        down: Producer<MappedRing>,
+        limit: usize,
+        emptied: Arc<Notify>,
+    ) -> Self {
         Self {
             peer,
             down,
             backlog: VecDeque::new(),
             waiting: 0,
             limit,
+            emptied,
             sent: 0,
             bytes: 0,
             unrung: 0,
@@ -93,6 +102,10 @@ impl Writer {
         }
         self.backlog.push_back((*frame, payload.to_vec()));
         self.flush(waker)?;
+        if self.backlog.is_empty() {
+            // The worker has no reason to ring for room any more.
+            self.emptied.notify_one();
+        }
         Ok(Sent::Told)
     }
 

@@ -23,6 +23,8 @@ pub(crate) enum Verdict {
     End,
     /// A streamed response is complete.
     StreamEnd,
+    /// The client is to become a WebSocket; what was collected goes with the 101. The session stays open for it.
+    Upgrade,
 }
 
 /// What a handler wants changed: one mutation record, applied whole or not at all.
@@ -183,13 +185,17 @@ impl Machine {
             wire::METHOD_NEXT => Verdict::Next,
             wire::METHOD_END => Verdict::End,
             wire::METHOD_SET_RESPONSE_STREAM_END => Verdict::StreamEnd,
+            wire::METHOD_WEBSOCKET_UPGRADE => Verdict::Upgrade,
             other => return Action::Violation(Violation::Method(other)),
         };
         let wants = PhaseSet::from_wire(wants);
         match self.commit(payload) {
             Ok(_) if (verdict == Verdict::StreamEnd) != self.streaming => {
-                let why = "a stream's end without its begin, or NEXT/END after Stream()";
+                let why = "a stream's end without its begin, or another verdict after Stream()";
                 Action::Finish(Err(Failure::Refused(why.to_owned())), wants)
+            }
+            Ok(_) if verdict == Verdict::Upgrade && self.phase != Phase::RequestFilter => {
+                Action::Violation(Violation::Phase(self.phase.id()))
             }
             Ok(commit) => Action::Finish(Ok((verdict, commit)), wants),
             Err(v) => Action::Violation(v),
@@ -256,7 +262,8 @@ impl Machine {
     }
 }
 
-fn failure(fault: &Fault<'_>) -> Failure {
+/// What a worker's ERROR means.
+pub(super) fn failure(fault: &Fault<'_>) -> Failure {
     let text = printable(&String::from_utf8_lossy(fault.text), wire::LIMIT_ERROR_TEXT);
     match fault.code {
         wire::ERROR_UNKNOWN_ENTRY => Failure::UnknownEntry(text),

@@ -4,10 +4,14 @@
 //! Never: sockets, ring memory, or what a mutation does to a request.
 
 mod admission;
+mod conversation;
+#[cfg(test)]
+mod conversation_tests;
 mod http;
 mod phase;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
@@ -21,8 +25,10 @@ use nylon_protocol::{Frame, Token, wire};
 use tokio::sync::OwnedMutexGuard;
 
 pub(crate) use admission::{Admission, Permit};
+pub(crate) use conversation::Conversation;
 pub(crate) use http::{Commit, Event, HostCall, Verdict};
 pub(crate) use phase::{Phase, PhaseSet};
+pub(crate) use websocket::Said;
 
 use crate::error::Failure;
 use crate::lane::{Ask, Begun, Fault, Lane, Origin};
@@ -274,7 +280,8 @@ impl Invocation {
             match self.machine.on_frame(inbound, || now) {
                 Action::Event(event) => return Ok(event),
                 Action::Finish(result, wants) => {
-                    self.finish(wants, result.is_ok());
+                    let upgrades = matches!(result, Ok((Verdict::Upgrade, _)));
+                    self.finish(wants, result.is_ok(), upgrades);
                     self.record(now, Some(status));
                     return result.map(|(verdict, commit)| Event::Done(verdict, commit));
                 }
@@ -433,15 +440,16 @@ impl Invocation {
         peer.times.record(self.phase, self.queued, handler, whole - handler);
     }
 
-    /// The final frame came. A session whose handler failed is over, whatever its worker thinks of it.
-    fn finish(&mut self, wants: PhaseSet, well: bool) {
+    /// The final frame came. A session whose handler failed is over, whatever its worker thinks of it; one that `upgrades`
+    /// is not, even if it wants nothing more.
+    fn finish(&mut self, wants: PhaseSet, well: bool, upgrades: bool) {
         self.stage = Stage::Ended;
         self.lane().end(self.token, None);
         let session = self.session_mut();
         if well {
             session.wants = wants;
         }
-        if !well || wants.is_empty() {
+        if !well || wants.is_empty() && !upgrades {
             session.close(!wants.is_empty());
         }
     }

@@ -379,7 +379,8 @@ impl Keeper {
         let count = || {
             let overdue = lanes.iter().map(|lane| lane.overdue(now - ping));
             let (left, stuck) = overdue.fold((0, 0), |sum, o| (sum.0 + o.0, sum.1 + o.1));
-            (left + lanes.iter().map(|lane| lane.in_flight()).sum::<usize>(), stuck)
+            let awaited = lanes.iter().map(|l| l.in_flight() + usize::from(l.is_unheard()));
+            (left + awaited.sum::<usize>(), stuck)
         };
         let (mut in_flight, stuck) = count();
         if in_flight == 0 {

@@ -34,8 +34,8 @@ use crate::readiness;
 /// What Hello says of the time a worker may spin under policy `latency`, ns. It only makes the worker sleep on a futex:
 /// whether and how long it spins is the gate's to say, in H.
 const SPIN_NS: u32 = 20_000;
-/// What a worker may take: all there is but `websocket`, as long as nobody here drives a conversation.
-const OFFERED: u64 = wire::FEATURE_KNOWN & !wire::FEATURE_WEBSOCKET;
+/// What a worker may take.
+const OFFERED: u64 = wire::FEATURE_KNOWN;
 /// How often sessions are looked for that outlive their request, in a worker that is drained.
 const LEFT_EVERY: Duration = Duration::from_millis(20);
 

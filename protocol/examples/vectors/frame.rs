@@ -14,6 +14,7 @@ const TOKEN: Token = Token { idx: 5, generation: 9 };
 pub(crate) fn all() -> Vec<(&'static str, Value)> {
     let mut out = host();
     out.extend(worker());
+    out.extend(conversation());
     out.extend(arena());
     out
 }
@@ -289,6 +290,124 @@ fn worker() -> Vec<(&'static str, Value)> {
                     },
                     &[0xff; 88],
                 ),
+            ),
+        ),
+    ]
+}
+
+/// Upgrades and conversations, since 1.2.
+fn conversation() -> Vec<(&'static str, Value)> {
+    use wire::*;
+    fn v(about: &str, from: Side, slot: impl Into<Slot>) -> Value {
+        with(vector(about, from, 0, slot), "websocket", true)
+    }
+    let w = |about, slot: Slot| v(about, Side::Worker, slot);
+    let h = |about, slot: Slot| v(about, Side::Host, slot);
+    let talk = |kind, method| of(kind, PHASE_NONE).method(method);
+    let data = |method| talk(KIND_DATA, method);
+    vec![
+        (
+            "reply-upgrade",
+            w(
+                "the client is to become a WebSocket; Logging wanted",
+                inline(of(KIND_REPLY, 1).method(METHOD_WEBSOCKET_UPGRADE).status(0b1_0000), b""),
+            ),
+        ),
+        (
+            "call-conversation",
+            h(
+                "a conversation begins",
+                inline(talk(KIND_CALL, METHOD_WEBSOCKET_ON_OPEN), &counting(40)),
+            ),
+        ),
+        (
+            "data-message-text",
+            v(
+                "a piece of a text message of the client, more follow",
+                Side::Host,
+                in_arena(data(METHOD_WEBSOCKET_ON_MESSAGE_TEXT).flags(FLAG_MORE), 65_536),
+            ),
+        ),
+        (
+            "data-message-empty",
+            h("an empty message", inline(data(METHOD_WEBSOCKET_ON_MESSAGE_BINARY), b"")),
+        ),
+        (
+            "data-send-text",
+            w("a text message to the client", inline(data(METHOD_WEBSOCKET_SEND_TEXT), b"hello")),
+        ),
+        (
+            "data-room",
+            w(
+                "the first piece of a message to the room `r`, more follow",
+                inline(
+                    data(METHOD_WEBSOCKET_BROADCAST_ROOM_TEXT).flags(FLAG_MORE),
+                    b"\x01\0rhello",
+                ),
+            ),
+        ),
+        ("data-join", w("into a room", inline(data(METHOD_WEBSOCKET_JOIN_ROOM), b"room"))),
+        (
+            "data-ping",
+            v(
+                "the longest ping",
+                Side::Worker,
+                in_arena(data(METHOD_WEBSOCKET_PING), LIMIT_PING as u32),
+            ),
+        ),
+        (
+            "data-close",
+            w("close with 1000 and a reason", inline(data(METHOD_WEBSOCKET_CLOSE), b"\xe8\x03bye")),
+        ),
+        ("data-close-empty", w("close without a code", inline(data(METHOD_WEBSOCKET_CLOSE), b""))),
+        (
+            "data-closed",
+            h(
+                "the client is gone without a close frame: 1006",
+                inline(data(METHOD_WEBSOCKET_ON_CLOSE), b"\xee\x03"),
+            ),
+        ),
+        (
+            "data-error",
+            h("what went wrong", inline(data(METHOD_WEBSOCKET_ON_ERROR), b"a frame without mask")),
+        ),
+        (
+            "data-handover",
+            h("another worker takes over", inline(data(METHOD_WEBSOCKET_HAND_OVER), b"")),
+        ),
+        (
+            "call-room-size",
+            w(
+                "how many are in the room, call 1",
+                inline(talk(KIND_CALL, METHOD_WEBSOCKET_ROOM_SIZE).status(1), b"room"),
+            ),
+        ),
+        (
+            "answer-room-size",
+            h(
+                "two",
+                inline(talk(KIND_REPLY, METHOD_WEBSOCKET_ROOM_SIZE).status(1), &2u64.to_le_bytes()),
+            ),
+        ),
+        (
+            "window-conversation",
+            h(
+                "an empty message and one of 5 bytes were taken: 64 + 69",
+                inline(of(KIND_WINDOW, PHASE_NONE), &133u64.to_le_bytes()),
+            ),
+        ),
+        (
+            "reply-websocket-closed",
+            w(
+                "the conversation is over, Logging wanted",
+                inline(talk(KIND_REPLY, METHOD_WEBSOCKET_ON_CLOSE).status(0b1_0000), b""),
+            ),
+        ),
+        (
+            "error-conversation",
+            w(
+                "a callback could not run",
+                inline(of(KIND_ERROR, PHASE_NONE), &ERROR_INTERNAL.to_le_bytes()),
             ),
         ),
     ]

@@ -14,6 +14,7 @@ mod handshake;
 mod record;
 mod reject;
 mod ring;
+mod websocket;
 
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ fn main() {
         ("ring", ring::all()),
         ("record", record::all()),
         ("handshake", handshake::all()),
-        ("reject", reject::all()),
+        ("reject", [reject::all(), websocket::all()].concat()),
     ] {
         let folder = support::root().join(folder);
         let _ = std::fs::remove_dir_all(&folder);

@@ -222,6 +222,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         }),
     );
     out.extend(named());
+    out.extend(websocket());
     out
 }
 
@@ -255,6 +256,83 @@ fn named() -> Vec<(&'static str, Value)> {
                 "step",
                 "the request and the head of one step",
                 json!({ "open": true, "entry": 0, "request": request(), "response": head() }),
+            ),
+        ),
+    ]
+}
+
+/// What conversations are about, since 1.2.
+fn websocket() -> Vec<(&'static str, Value)> {
+    let vector = |kind: &str, about: &str, fields: Value| {
+        let bytes = hex(&record::encode(kind, &fields, Names::Spelled));
+        json!({ "description": about, "type": kind, "fields": fields, "bytes": bytes })
+    };
+    let step = |flags: u32, id: &str, protocol: &str| {
+        let socket = json!({ "flags": flags, "id": id, "protocol": protocol });
+        json!({ "open": false, "websocket": socket })
+    };
+    let id = "0199f1a2-7b3c-7def-8123-456789abcdef:7";
+    vec![
+        ("step-websocket", vector("step", "a conversation begins", step(0, id, "chat.v2"))),
+        (
+            "step-websocket-resumed",
+            vector(
+                "step",
+                "an earlier worker had the socket; no subprotocol, a flag of a later minor",
+                step(wire::SOCKET_RESUMED | 1 << 31, id, ""),
+            ),
+        ),
+        (
+            "addressed",
+            vector(
+                "addressed",
+                "to a room, the first piece",
+                json!({ "name": "größe", "bytes": { "hex": "00ff" } }),
+            ),
+        ),
+        (
+            "addressed-empty",
+            vector(
+                "addressed",
+                "an empty message to the longest name",
+                json!({ "name": "r".repeat(wire::LIMIT_ROOM_NAME), "bytes": "" }),
+            ),
+        ),
+        ("name", vector("name", "the payload of JOIN_ROOM", json!({ "name": "lobby 1" }))),
+        (
+            "closing",
+            vector(
+                "closing",
+                "a code of an application's own, and a reason",
+                json!({ "from": "worker", "code": 4999, "reason": "tschüß" }),
+            ),
+        ),
+        (
+            "closing-empty",
+            vector("closing", "a close without a code", json!({ "from": "worker", "reason": "" })),
+        ),
+        (
+            "closing-longest",
+            vector(
+                "closing",
+                "125 bytes",
+                json!({ "from": "worker", "code": 1000, "reason": "x".repeat(wire::LIMIT_PING - 2) }),
+            ),
+        ),
+        (
+            "closing-gone",
+            vector(
+                "closing",
+                "a host may say that no close frame came",
+                json!({ "from": "host", "code": 1006, "reason": "no pong" }),
+            ),
+        ),
+        (
+            "closing-no-status",
+            vector(
+                "closing",
+                "a host may say that the close frame had no code",
+                json!({ "from": "host", "code": 1005, "reason": "" }),
             ),
         ),
     ]

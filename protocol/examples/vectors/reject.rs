@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{hex, record};
 
 const A: u64 = 1 << 20;
-const TOKEN: Token = Token { idx: 5, generation: 9 };
+pub(crate) const TOKEN: Token = Token { idx: 5, generation: 9 };
 
 pub(crate) fn all() -> Vec<(&'static str, Value)> {
     let mut out = frames();
@@ -24,17 +24,17 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
     out
 }
 
-type Named = (&'static str, Value);
+pub(crate) type Named = (&'static str, Value);
 
-fn reply() -> Frame {
+pub(crate) fn reply() -> Frame {
     Frame::of(wire::KIND_REPLY, TOKEN, 7, 1).method(wire::METHOD_NEXT)
 }
 
-fn call() -> Frame {
+pub(crate) fn call() -> Frame {
     Frame::of(wire::KIND_CALL, TOKEN, 7, 1).status(1)
 }
 
-fn inline(frame: Frame, payload: &[u8]) -> Slot {
+pub(crate) fn inline(frame: Frame, payload: &[u8]) -> Slot {
     Slot::inline(Frame { seq: 1, ..frame }, payload)
 }
 
@@ -45,7 +45,13 @@ fn edited(mut slot: Slot, edit: impl FnOnce(&mut Frame)) -> Slot {
 }
 
 /// `worker` or `host` wrote `frame`; the consumer's apos is `apos`.
-fn frame_at(about: &str, from: &str, apos: u64, slot: impl Into<Slot>, violation: &str) -> Value {
+pub(crate) fn frame_at(
+    about: &str,
+    from: &str,
+    apos: u64,
+    slot: impl Into<Slot>,
+    violation: &str,
+) -> Value {
     json!({
         "description": about,
         "check": "frame",
@@ -321,6 +327,14 @@ fn words() -> Vec<Named> {
             window("1001 bytes of 1000", json!([["take", 600], ["take", 401]]), "exceeded"),
         ),
         (
+            "window-exceeded-by-cost",
+            window(
+                "a message costs 64 more than its bytes: 1 is left, 65 are needed",
+                json!([["message", 300], ["message", 0], ["message", 507], ["message", 1]]),
+                "exceeded",
+            ),
+        ),
+        (
             "window-exceeded-after-total",
             window(
                 "100 came back, 101 go out",
@@ -395,7 +409,7 @@ fn pages() -> Vec<Named> {
 }
 
 /// A record whose `bytes` break `rule`.
-fn bad(check: &str, about: &str, bytes: &[u8], rule: &str) -> Value {
+pub(crate) fn bad(check: &str, about: &str, bytes: &[u8], rule: &str) -> Value {
     json!({ "description": about, "check": check, "bytes": hex(bytes), "violation": "record", "rule": rule })
 }
 
@@ -570,7 +584,7 @@ fn names() -> Vec<Named> {
     ]
 }
 
-fn section(tag: u16, aux: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn section(tag: u16, aux: u16, body: &[u8]) -> Vec<u8> {
     let mut out = [tag.to_le_bytes(), aux.to_le_bytes()].concat();
     out.extend((body.len() as u32).to_le_bytes());
     out.extend(body);

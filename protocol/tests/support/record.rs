@@ -1,8 +1,10 @@
 //! Records in the notation of vectors/README.md, both ways.
 
+use nylon_protocol::check::Side;
 use nylon_protocol::record::{
-    Fault, Head, Mutation, MutationWriter, Names, Op, Pairs, Payload, Request, RequestFields,
-    Source, Step, StepWriter, Value as Body, write_fault, write_head, write_request,
+    self, Addressed, Closing, Fault, Head, Mutation, MutationWriter, Names, Op, Pairs, Payload,
+    Request, RequestFields, Source, Step, StepWriter, Value as Body, WebSocketSection, write_fault,
+    write_head, write_request,
 };
 use nylon_protocol::segment::Header;
 use nylon_protocol::{Violation, check, headers};
@@ -23,6 +25,15 @@ pub(crate) fn encode(kind: &str, fields: &Value, names: Names) -> Vec<u8> {
         "step" => step(fields, &mut out, names),
         "mutation" => mutation(fields, &mut out),
         "error" => write_fault(&mut out, number(&fields["code"]), text(&fields["text"])),
+        "addressed" => {
+            let bytes = string(&fields["bytes"]);
+            Addressed { name: text(&fields["name"]), bytes: &bytes }.write(&mut out);
+        }
+        "name" => out = string(&fields["name"]),
+        "closing" => {
+            let code = fields.get("code").map(number);
+            Closing { code, reason: text(&fields["reason"]) }.write(&mut out);
+        }
         "window" => out = number::<u64>(&fields["total"]).to_le_bytes().to_vec(),
         "headers" => {
             let list = pairs(&fields["headers"]);
@@ -35,13 +46,15 @@ pub(crate) fn encode(kind: &str, fields: &Value, names: Names) -> Vec<u8> {
     out
 }
 
-/// The fields of a record of `kind`, or the rule it breaks.
+/// The fields of a record of `kind`, or the rule it breaks; `expected` says what the bytes do not: the step's flag
+/// `open`, and whom a closing record is `from`.
 pub(crate) fn decode(
     kind: &str,
     bytes: &[u8],
-    open: bool,
+    expected: &Value,
     names: Names,
 ) -> Result<Value, Violation> {
+    let open = expected["open"] == true;
     Ok(match kind {
         "request" => of_request(&Request::parse(bytes, names)?),
         "response_head" => of_head(&Head::parse(bytes, names)?),
@@ -53,6 +66,12 @@ pub(crate) fn decode(
             let fault = Fault::parse(bytes)?;
             json!({ "code": fault.code, "text": of_string(fault.text) })
         }
+        "addressed" => {
+            let addressed = Addressed::parse(bytes)?;
+            json!({ "name": addressed.name, "bytes": of_string(addressed.bytes) })
+        }
+        "name" => json!({ "name": record::name(bytes)? }),
+        "closing" => of_closing(bytes, text(&expected["from"]))?,
         "window" => json!({ "total": check::window_total(bytes)? }),
         "headers" => json!({ "headers": headers::decode(bytes)? }),
         "header_page" => {
@@ -67,6 +86,16 @@ pub(crate) fn decode(
         }
         other => panic!("unknown record {other}"),
     })
+}
+
+fn of_closing(bytes: &[u8], from: &str) -> Result<Value, Violation> {
+    let side = if from == "host" { Side::Host } else { Side::Worker };
+    let Closing { code, reason } = Closing::parse(bytes, side)?;
+    let mut value = json!({ "from": from, "reason": reason });
+    if let Some(code) = code {
+        value["code"] = json!(code);
+    }
+    Ok(value)
 }
 
 /// What a vector says of header names.
@@ -186,6 +215,10 @@ fn step(v: &Value, out: &mut Vec<u8>, names: Names) {
     if get("response_kept").is_some() {
         w.response_kept();
     }
+    if let Some(socket) = get("websocket") {
+        let (id, protocol) = (text(&socket["id"]), text(&socket["protocol"]));
+        w.websocket(&WebSocketSection { flags: number(&socket["flags"]), id, protocol });
+    }
     w.finish().unwrap();
 }
 
@@ -220,6 +253,10 @@ fn of_step(step: &Step<'_>, open: bool) -> Value {
     }
     if step.response_kept {
         v["response_kept"] = json!(true);
+    }
+    if let Some(socket) = step.websocket {
+        v["websocket"] =
+            json!({ "flags": socket.flags, "id": socket.id, "protocol": socket.protocol });
     }
     v
 }

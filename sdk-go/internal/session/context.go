@@ -83,3 +83,39 @@ func (c *phaseCtx) Value(key any) any {
 	}
 	return c.Context.Value(key)
 }
+
+// socketCtx is the context of a conversation. It belongs to the request that became it.
+type socketCtx struct {
+	context.Context
+	cancel context.CancelCauseFunc
+	inv    *Invocation
+}
+
+// Context is cancelled when the connection ends, or another worker has taken it over.
+func (c *Conversation) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx == nil {
+		base, cancel := context.WithCancelCause(context.Background())
+		c.ctx = &socketCtx{base, cancel, c.inv}
+		if c.stage >= gone {
+			c.cancel()
+		}
+	}
+	return c.ctx
+}
+
+// cancel ends the context. The caller holds mu.
+func (c *Conversation) cancel() {
+	if c.ctx != nil {
+		c.ctx.cancel(ErrClosed)
+	}
+}
+
+// Value implements context.Context.
+func (c *socketCtx) Value(key any) any {
+	if key == (invocationKey{}) {
+		return c.inv
+	}
+	return c.Context.Value(key)
+}

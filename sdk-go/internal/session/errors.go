@@ -16,6 +16,7 @@ var (
 	ErrShutdown      = errors.New("the plugin is being stopped")
 	ErrNotNegotiated = errors.New("not negotiated: this host does not offer it")
 	ErrStreaming     = errors.New("the response is streaming already")
+	ErrClosed        = errors.New("the WebSocket is closed")
 	errNoStreamHere  = errors.New("Stream() is for RequestFilter")
 )
 

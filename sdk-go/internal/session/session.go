@@ -34,6 +34,8 @@ type Session struct {
 	wants atomic.Uint32 // bit p: a handler for phase p is registered
 	over  atomic.Bool
 
+	conversation atomic.Pointer[Conversation] // of the WebSocket it turned into
+
 	shared bool // its memory, and that of its invocations, is other sessions' as well
 
 	state   atomic.Uint32              // idle, busy or queued
@@ -126,8 +128,8 @@ func (inv *Invocation) forget() {
 	}
 }
 
-// closeByHost ends the session and voids what is still running in it.
-func (s *Session) closeByHost() {
+// closeByHost ends the session and voids what is still running in it. It returns a job if that leaves one.
+func (s *Session) closeByHost() (job lane.Job, class *lane.Class) {
 	defer s.forget()
 	s.over.Store(true)
 	s.w.open.remove(s)
@@ -140,10 +142,17 @@ func (s *Session) closeByHost() {
 	for _, inv := range void {
 		inv.void(wire.CancelClientGone)
 	}
+	if c := s.conversation.Load(); c != nil {
+		return c.lost()
+	}
+	return nil, nil
 }
 
 // call starts an invocation; it opens the session first if the frame says so.
 func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
+	if f.Phase == wire.PhaseNone && f.Method == wire.MethodWebsocketOnOpen {
+		return k.converse(l, f)
+	}
 	w, open := k.w, f.Flags&wire.FlagOpen != 0
 	step, err := wire.ParseStep(l.Keep(f), open, w.Features&wire.FeatureHeaderNames != 0)
 	if err != nil {
@@ -181,7 +190,9 @@ func (k *sink) call(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 			s.req = of.req
 		}
 		if old := w.open.insert(s); old != nil {
-			old.closeByHost()
+			if job, _ := old.closeByHost(); job != nil {
+				go job.Run(0, lane.Now())
+			}
 		}
 	} else if s = w.Lookup(f.Sid); s == nil {
 		return refuse(wire.ErrorClosed, notOpen(f.Sid).Error())

@@ -8,10 +8,17 @@ import (
 	"github.com/nylon-rs/nylon/sdk-go/internal/wire"
 )
 
+// Classes of handlers beside those of the phases.
+const (
+	classSocket  = iota + wire.PhaseRequestBodyFilter + 1 // a WebSocket's OnOpen, OnClose and OnError
+	classMessage                                          // its OnMessageText and OnMessageBinary
+	classes
+)
+
 // Entry is a named handler set of the plugin.
 type Entry struct {
 	Name    string
-	classes [6]lane.Class
+	classes [classes]lane.Class // by phase, and of WebSockets
 
 	warned         atomic.Bool // of a handler without a verdict
 	warnedOfStream atomic.Bool // of a stream without an end
@@ -58,8 +65,12 @@ func (w *Worker) Sink() lane.Sink { return &sink{w: w, open: w.Opener()} }
 // maxSlab bounds the host's slab as far as the SDK mirrors it; credits keep it far below.
 const maxSlab = 1 << 16
 
-// slot holds the invocation of one call_idx. Finishing clears it by CAS, so that a later one is never lost.
-type slot struct{ inv atomic.Pointer[Invocation] }
+// slot holds the invocation or the conversation of one call_idx. Finishing clears it by CAS, so that a later one is
+// never lost.
+type slot struct {
+	inv          atomic.Pointer[Invocation]
+	conversation atomic.Pointer[Conversation]
+}
 
 type sink struct {
 	w    *Worker
@@ -78,19 +89,27 @@ func (k *sink) Frame(l *lane.Lane, f *lane.Frame) (lane.Job, *lane.Class) {
 		l.Send(&pong, nil, 0)
 	case wire.KindClose:
 		if s := k.w.Lookup(f.Sid); s != nil {
-			s.closeByHost()
+			return s.closeByHost()
 		}
 	case wire.KindGoaway: // no new invocation will come; the control socket says when to stop
 	default:
-		inv := k.find(f.Token())
-		if inv == nil {
-			return nil, nil // late: it crossed our final frame
-		}
-		if err := inv.frame(l, f); err != nil {
-			k.w.Fault(err)
-		}
+		return k.further(l, f)
 	}
 	return nil, nil
+}
+
+// further takes a frame of what is open already. One that crossed our final frame is late.
+func (k *sink) further(l *lane.Lane, f *lane.Frame) (job lane.Job, class *lane.Class) {
+	var err error
+	if inv := k.find(f.Token()); inv != nil {
+		err = inv.frame(l, f)
+	} else if c := k.findConversation(f.Token()); c != nil {
+		job, class, err = c.frame(f)
+	}
+	if err != nil {
+		k.w.Fault(err)
+	}
+	return job, class
 }
 
 // Place implements lane.Placer: a piece of a body goes where its call collects it.
@@ -98,6 +117,9 @@ func (k *sink) Place(f *lane.Frame) []byte {
 	if f.Kind == wire.KindData {
 		if inv := k.find(f.Token()); inv != nil {
 			return inv.place(f)
+		}
+		if c := k.findConversation(f.Token()); c != nil {
+			return c.place(f)
 		}
 	}
 	return nil
@@ -112,6 +134,17 @@ func (k *sink) find(t wire.Token) *Invocation {
 		return nil
 	}
 	return inv
+}
+
+func (k *sink) findConversation(t wire.Token) *Conversation {
+	if int64(t.Idx) >= int64(len(k.slab)) || k.slab[t.Idx] == nil {
+		return nil
+	}
+	c := k.slab[t.Idx].conversation.Load()
+	if c == nil || c.token != t {
+		return nil
+	}
+	return c
 }
 
 func (k *sink) slot(idx uint32) (*slot, error) {

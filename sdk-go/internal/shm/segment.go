@@ -105,6 +105,12 @@ func String(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
+// Bytes views a string as bytes, for those who only read them.
+func Bytes(s string) []byte {
+	// SAFETY: callers hand them to a Send, which copies them into the arena and writes none.
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}
+
 // Addr is the address of a word of a segment, for a futex call.
 func Addr(word *uint32) uintptr {
 	// SAFETY: the word stands in a mapping, which the garbage collector neither moves nor frees; the caller keeps the

@@ -51,6 +51,10 @@ type Host struct {
 	flying   int
 	late     int
 	watching bool
+
+	sockets    []*Socket // nil = free
+	socketGens []uint32
+	rooms      rooms
 }
 
 type hostLane struct {
@@ -145,6 +149,11 @@ func (h *Host) Close() {
 	for _, inv := range h.slab {
 		if inv != nil {
 			h.finish(inv, Final{Fault: &Fault{wire.ErrorInternal, "the host was closed"}})
+		}
+	}
+	for _, s := range h.sockets {
+		if s != nil {
+			s.end(&Final{Fault: &Fault{wire.ErrorInternal, "the host was closed"}})
 		}
 	}
 	h.cond.Broadcast()

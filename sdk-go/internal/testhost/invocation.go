@@ -237,6 +237,9 @@ func (h *Host) frame(l *hostLane, f *lane.Frame) error {
 	if !wire.HasToken(f.Kind) {
 		return nil // PONG, GOAWAY
 	}
+	if f.CallIdx >= firstSocket {
+		return h.socketFrame(f)
+	}
 	inv, err := h.find(f)
 	if inv == nil {
 		return err

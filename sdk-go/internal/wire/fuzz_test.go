@@ -79,6 +79,32 @@ func FuzzStep(f *testing.F) {
 			if step.HasResponse {
 				walkPairs(t, step.Response.Headers())
 			}
+			if step.HasWebSocket && CheckName(step.WebSocket.ID) != nil {
+				t.Errorf("%q is no id", step.WebSocket.ID)
+			}
+		}
+	})
+}
+
+func FuzzConversation(f *testing.F) {
+	addVectors(f)
+	f.Fuzz(func(t *testing.T, record []byte) {
+		again := func(found []byte) {
+			if !bytes.Equal(found, record) {
+				t.Errorf("%x, not %x", found, record)
+			}
+		}
+		if s, err := parseWebSocket(record); err == nil {
+			found, _ := s.append(nil)
+			again(found)
+		}
+		if name, rest, err := ParseAddressed(record); err == nil {
+			again(AppendAddressed(nil, name, rest))
+		}
+		for _, from := range []Side{SideHost, SideWorker} {
+			if c, err := ParseClosing(record, from); err == nil {
+				again(AppendClosing(nil, c))
+			}
 		}
 	})
 }

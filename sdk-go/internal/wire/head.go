@@ -60,6 +60,12 @@ func (h *Head) Stands(step *Step) bool {
 	return true
 }
 
+// Clone is the head in memory of its own.
+func (h Head) Clone() Head {
+	h.record = append([]byte(nil), h.record...)
+	return h
+}
+
 // Record is the whole record; nil for the zero Head.
 func (h Head) Record() []byte { return h.record }
 

@@ -219,3 +219,34 @@ func TestHeadStands(t *testing.T) {
 		t.Error(kept)
 	}
 }
+
+func TestClosingCutsItsReason(t *testing.T) {
+	reason := strings.Repeat("ü", 80)
+	b := AppendClosing(nil, Closing{4000, reason})
+	if c, err := ParseClosing(b, SideWorker); err != nil || len(b) != 124 || c != (Closing{4000, reason[:122]}) {
+		t.Error(len(b), c, err)
+	}
+	if b := AppendClosing(nil, Closing{0, "lost"}); len(b) != 0 {
+		t.Errorf("%x", b)
+	}
+}
+
+// A close passes a full window, and voids what is half sent.
+func TestConversationEndsThoughItsWindowIsFull(t *testing.T) {
+	data := func(method, n uint32) *Frame { return &Frame{Kind: KindData, Method: method, Len: n} }
+	w, m := NewWindow(uint32(LimitConversation)), Messages{}
+	piece := data(MethodWebsocketSendText, 65_472)
+	piece.Flags = FlagMore
+	for _, begins := range []bool{true, false} {
+		if first, err := m.Take(piece); w.Take(Cost(piece)) != nil || err != nil || first != begins {
+			t.Error(first, err)
+		}
+	}
+	end := data(MethodWebsocketClose, 20)
+	if first, err := m.Take(end); w.Room() != 0 || w.Take(Cost(end)) != nil || err != nil || !first {
+		t.Error(w.Room(), first, err)
+	}
+	if _, err := m.Take(end); err == nil {
+		t.Error("closed twice")
+	}
+}

@@ -65,6 +65,12 @@ type Request struct {
 	headers, params int
 }
 
+// Clone is the request in memory of its own.
+func (r Request) Clone() Request {
+	r.record = append([]byte(nil), r.record...)
+	return r
+}
+
 // ParseRequest checks record, which is the record and nothing else; ids says whether FeatureHeaderNames is on.
 func ParseRequest(record []byte, ids bool) (Request, error) {
 	if len(record) < RequestPairs || len(record)%8 != 0 {

@@ -374,6 +374,7 @@ type stepFields struct {
 		DurationMs uint64 `json:"duration_ms"`
 		Error      str
 	}
+	WebSocket *WebSocketSection
 }
 
 func (v *stepFields) encode(names bool) ([]byte, error) {
@@ -407,6 +408,9 @@ func (v *stepFields) encode(names bool) ([]byte, error) {
 	}
 	if v.Kept {
 		w.ResponseKept()
+	}
+	if v.WebSocket != nil {
+		w.WebSocket(v.WebSocket)
 	}
 	return w.Finish()
 }
@@ -446,6 +450,9 @@ func ofStep(step Step, open bool) *stepFields {
 			DurationMs uint64 `json:"duration_ms"`
 			Error      str
 		}{step.Stats.Bytes, step.Stats.DurationMs, str(step.Stats.Error)}
+	}
+	if step.HasWebSocket {
+		v.WebSocket = &step.WebSocket
 	}
 	return v
 }
@@ -550,6 +557,36 @@ func records(t testing.TB, names bool) map[string]recordType {
 				return total, parse[struct{ Total uint64 }](t, fields).Total, err
 			},
 		},
+		"addressed": {
+			func(fields []byte) ([]byte, error) {
+				v := parse[addressedFields](t, fields)
+				return AppendAddressed(nil, string(v.Name), []byte(v.Bytes)), nil
+			},
+			func(record, fields []byte) (any, any, error) {
+				name, rest, err := ParseAddressed(record)
+				return addressedFields{str(name), str(rest)}, parse[addressedFields](t, fields), err
+			},
+		},
+		"name": {
+			func(fields []byte) ([]byte, error) {
+				return []byte(parse[addressedFields](t, fields).Name), nil
+			},
+			func(record, fields []byte) (any, any, error) {
+				name, err := ParseName(record)
+				return addressedFields{Name: str(name)}, parse[addressedFields](t, fields), err
+			},
+		},
+		"closing": {
+			func(fields []byte) ([]byte, error) {
+				v := parse[closingFields](t, fields)
+				return AppendClosing(nil, Closing{v.Code, v.Reason}), nil
+			},
+			func(record, fields []byte) (any, any, error) {
+				v := parse[closingFields](t, fields)
+				c, err := ParseClosing(record, side(t, v.From))
+				return closingFields{v.From, c.Code, c.Reason}, v, err
+			},
+		},
 		"headers": {
 			func(fields []byte) ([]byte, error) {
 				return EncodeHeaders(toPairs(parse[struct{ Headers []strPair }](t, fields).Headers)), nil
@@ -574,6 +611,16 @@ func records(t testing.TB, names bool) map[string]recordType {
 			},
 		},
 	}
+}
+
+type addressedFields struct {
+	Name, Bytes str
+}
+
+type closingFields struct {
+	From   string
+	Code   uint16
+	Reason string
 }
 
 type faultFields struct {
@@ -770,11 +817,26 @@ func runReject(t testing.TB, text []byte) {
 				t.Fatalf("op %d was refused: %v", i-1, err)
 			}
 			n := parse[uint64](t, op[1])
-			if parse[string](t, op[0]) == "take" {
+			switch parse[string](t, op[0]) {
+			case "take":
 				err = w.Take(uint32(n))
-			} else {
+			case "message":
+				err = w.Take(Cost(&Frame{Kind: KindData, Method: MethodWebsocketSendText, Len: uint32(n)}))
+			default:
 				_, err = w.OnTotal(n)
 			}
+		}
+	case "messages":
+		var m Messages
+		for i, op := range v.Ops {
+			if err != nil {
+				t.Fatalf("piece %d was refused: %v", i-1, err)
+			}
+			f := Frame{Kind: KindData, Method: parse[uint32](t, op[0])}
+			if parse[string](t, op[1]) == "more" {
+				f.Flags = FlagMore
+			}
+			_, err = m.Take(&f)
 		}
 	case "header":
 		host := v.Host.header()
@@ -786,7 +848,7 @@ func runReject(t testing.TB, text []byte) {
 		if !ok {
 			t.Fatalf("unknown check %q", v.Check)
 		}
-		_, _, err = r.decode(v.Bytes, fmt.Appendf(nil, `{"open": %t}`, v.Open))
+		_, _, err = r.decode(v.Bytes, fmt.Appendf(nil, `{"open": %t, "from": %q}`, v.Open, v.From))
 	}
 	if v.Verdict != "" {
 		same(t, "late", late, v.Verdict == "late")

@@ -19,9 +19,9 @@ use crate::dispatch::Chain;
 use crate::error::Failure;
 use crate::metrics::{PluginMetrics, SocketEnd, Way};
 use crate::rooms::{Hub, Member, Out, Pushed, RoomName};
-use crate::session::{Closing, Conversation, HostCall, Kind, Message, Said, Session};
+use crate::session::{Conversation, HostCall, Said, Session};
 use crate::supervisor::Binding;
-use crate::websocket::{Broken, Incoming, Socket, frame};
+use crate::websocket::{Broken, Closing, Incoming, Kind, Message, Socket, frame};
 
 type Signal = Pin<Box<WaitForCancellationFutureOwned>>;
 
@@ -67,6 +67,9 @@ pub(super) struct Live {
     ending: Option<Ending>,
     member: Member,
     hub: Arc<Hub>,
+    /// Of the worker's window what its broadcasts are to wait for, and until when.
+    held: u32,
+    held_until: Option<Instant>,
     /// Answers to `RoomSize` on their way.
     sizes: VecDeque<(HostCall, BoxFuture<'static, u64>)>,
     options: Arc<WebSockets>,
@@ -79,6 +82,8 @@ pub(super) struct Live {
     /// The next ping, and by when an answer to the last is due.
     ping_at: Instant,
     pong_due: Option<Instant>,
+    /// Bytes that had come when it was last seen to be there.
+    heard_bytes: u64,
     sent: u64,
 }
 
@@ -88,6 +93,8 @@ const BATCH: usize = 64;
 const FIRST_PING: Duration = Duration::from_secs(1);
 /// How long a close waits for what the worker has still to say.
 const LAST_WORD: Duration = Duration::from_millis(500);
+/// Bytes of the largest message a plugin may send.
+const MESSAGE_MAX: usize = 16 << 20;
 /// How long a worker has to let go of a socket that another takes over.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
@@ -114,6 +121,8 @@ impl Live {
             ending: None,
             member,
             hub: chain.sockets.hub.clone(),
+            held: 0,
+            held_until: None,
             sizes: VecDeque::new(),
             options,
             metrics,
@@ -123,6 +132,7 @@ impl Live {
             clock: Box::pin(sleep_until(ping_at)),
             ping_at,
             pong_due: None,
+            heard_bytes: 0,
             sent: 0,
         }
     }
@@ -134,8 +144,8 @@ impl Live {
         binding: &Binding,
         resumed: bool,
     ) -> Result<(), Failure> {
-        let conversation = Conversation::open(session, self.member.id(), resumed, &self.protocol)?;
-        conversation.limit_message(self.options.max_message.max(self.options.send_queue));
+        let mut conversation = Conversation::open(session, self.member.id(), resumed, &self.protocol)?;
+        conversation.limit_message(MESSAGE_MAX);
         self.conversation = Some(conversation);
         self.superseded = signal(&binding.superseded);
         self.handing_over = None;
@@ -214,28 +224,29 @@ impl Live {
             Said::Close(wanted) => self.close(SocketEnd::Plugin, wanted, false),
             Said::Ping(payload) if self.farewell.is_none() => self.socket.ping(&payload),
             Said::Ping(_) => {}
-            Said::Join(room) => self.in_room(&room, |member, room| member.join(room)),
-            Said::Leave(room) => self.in_room(&room, |member, room| {
-                member.leave(&room);
-                Ok(())
-            }),
-            Said::Broadcast(room, message, cost) => {
-                match RoomName::parse(&room) {
-                    Ok(room) => drop(self.member.broadcast(&room, message.kind, &message.bytes)),
-                    Err(why) => tracing::debug!(%why, "a broadcast is dropped"),
+            Said::Join(room) => {
+                let joined = RoomName::parse(&room).and_then(|room| self.member.join(&room));
+                if let Err(why) = joined {
+                    tracing::warn!(connection = self.member.id(), %why, "a connection joins no room");
                 }
-                self.give_back(cost);
             }
+            Said::Leave(room) => {
+                if let Ok(room) = RoomName::parse(&room) {
+                    self.member.leave(&room);
+                }
+            }
+            Said::Broadcast(room, message, cost) => self.broadcast(&room, &message, cost),
             Said::SendTo(id, message, cost) => {
                 self.hub.send_to(&id, message.kind, &message.bytes);
                 self.give_back(cost);
             }
             Said::RoomSize(call, room) => {
-                let size: BoxFuture<'static, u64> = match RoomName::parse(&room) {
-                    Ok(room) => Box::pin(self.member.size(room)),
-                    Err(_) => Box::pin(std::future::ready(0)),
+                let (hub, namespace) = (self.hub.clone(), self.member.namespace().map(str::to_owned));
+                let size = async move {
+                    let Ok(room) = RoomName::parse(&room) else { return 0 };
+                    hub.size(namespace.as_deref(), &room).await
                 };
-                self.sizes.push_back((call, size));
+                self.sizes.push_back((call, Box::pin(size)));
             }
             Said::Withdrawn => self.on_withdrawn(),
             Said::Ended => self.on_ended(),
@@ -248,14 +259,11 @@ impl Live {
         if gone || !self.connected {
             return self.give_back(cost);
         }
-        let frame = match message.kind {
-            Kind::Text => frame::text(&message.bytes),
-            Kind::Binary => frame::binary(&message.bytes),
-        };
+        let frame = frame::message(message.kind, &message.bytes);
         match self.member.outbox().push(Out { frame, cost }) {
             Pushed::Queued => {}
-            Pushed::Dropped { cost, messages } => {
-                self.metrics.sockets.dropped(messages);
+            Pushed::Dropped { cost, frames } => {
+                self.metrics.sockets.dropped(frames.into());
                 self.give_back(cost);
             }
             // Seen where the queue is emptied.
@@ -263,18 +271,17 @@ impl Live {
         }
     }
 
-    fn in_room<E: std::fmt::Display>(
-        &mut self,
-        room: &str,
-        act: impl FnOnce(&Member, RoomName) -> Result<(), E>,
-    ) {
-        let done = match RoomName::parse(room) {
-            Ok(room) => act(&self.member, room).map_err(|why| why.to_string()),
-            Err(why) => Err(why.to_string()),
+    /// A message of the worker to a room. Who makes too much of it waits for its window.
+    fn broadcast(&mut self, room: &str, message: &Message, cost: u32) {
+        let wait = match RoomName::parse(room) {
+            Ok(room) => self.member.broadcast(&room, message.kind, &message.bytes).1,
+            Err(_) => Duration::ZERO,
         };
-        if let Err(why) = done {
-            tracing::warn!(connection = self.member.id(), %why, "a connection is not in a room");
+        if wait.is_zero() {
+            return self.give_back(cost);
         }
+        self.held += cost;
+        self.held_until = Some(Instant::now() + wait);
     }
 
     fn give_back(&mut self, cost: u32) {
@@ -365,7 +372,7 @@ impl Live {
             if let Some((call, _)) = self.sizes.pop_front()
                 && let Some(conversation) = &mut self.conversation
             {
-                conversation.answer_size(call, size);
+                conversation.answer_size(&call, size);
             }
         }
     }
@@ -417,6 +424,7 @@ impl Live {
 
     /// The client is there.
     fn heard(&mut self) {
+        self.heard_bytes = self.socket.received();
         self.pong_due = None;
         self.ping_at = Instant::now() + self.options.ping_interval;
     }
@@ -441,6 +449,7 @@ impl Live {
                 self.pong_due.filter(|_| pings),
                 self.told.filter(|_| self.conversation.is_some()),
                 self.handing_over,
+                self.held_until,
                 farewell.and_then(|f| f.waits_until),
                 farewell.and_then(|f| f.sent).filter(|_| self.connected),
             ];
@@ -462,6 +471,11 @@ impl Live {
             self.handing_over = None;
             self.conversation = None;
         }
+        if self.held_until.is_some_and(|by| by <= now) {
+            self.held_until = None;
+            let held = std::mem::take(&mut self.held);
+            self.give_back(held);
+        }
         match &mut self.farewell {
             Some(farewell) => {
                 if farewell.waits_until.is_some_and(|by| by <= now) {
@@ -472,6 +486,10 @@ impl Live {
                 }
             }
             None if self.connected && self.handing_over.is_none() => {
+                if self.heard_bytes != self.socket.received() {
+                    // Perhaps the middle of a long message.
+                    self.heard();
+                }
                 if self.pong_due.is_some_and(|by| by <= now) {
                     let error = Some("the client answers no ping".to_owned());
                     self.ending = Some(Ending { end: SocketEnd::Timeout, error: error.clone() });

@@ -13,17 +13,18 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::chain::{Chain, PluginStep, Step};
+use super::chain::{PluginStep, Step};
 use super::exchange::{Exchange, Seat};
 use super::phase::{Extra, Outcome};
 use super::response::respond_with;
 use super::tail::Guard;
 use crate::body::Body;
-use crate::config::WebSockets;
+use crate::config::{SlowClient, WebSockets};
 use crate::error::Failure;
 use crate::rooms::Hub;
-use crate::session::{Conversation, Phase, Session};
-use crate::websocket::{Offer, Refusal, Socket};
+use crate::session::{Phase, Session};
+use crate::rooms::Overflow;
+use crate::websocket::{Offer, Refusal, Socket, SocketLimits};
 use live::{Live, Turn};
 
 /// What the sockets of a host share.
@@ -31,6 +32,8 @@ use live::{Live, Turn};
 pub(crate) struct Sockets {
     /// Who is in which room.
     pub(crate) hub: Arc<Hub>,
+    /// Whether each plugin has rooms of its own.
+    pub(crate) per_plugin: bool,
     /// The host stops: clients are to go elsewhere.
     pub(crate) leaving: CancellationToken,
 }
@@ -49,11 +52,15 @@ impl Guard {
         let counts = &step.plugin.board.metrics.sockets;
         let extensions = &mut exchange.parts.extensions;
         let (offer, door) = (extensions.remove::<Offer>(), extensions.remove::<OnUpgrade>());
-        let (offer, door) = match Offer::judge(offer, door, &chain.websockets.origins) {
-            Ok(agreed) => agreed,
-            Err(refusal) => {
+        let judged = match &offer {
+            Some(offer) => offer.check(&chain.websockets.origins),
+            None => Err(Refusal::of_plain(&exchange.parts.headers)),
+        };
+        let (offer, door) = match (judged, offer, door) {
+            (Ok(()), Some(offer), Some(door)) => (offer, door),
+            (judged, ..) => {
                 counts.refused();
-                return self.refuse(&refusal).await;
+                return self.refuse(&judged.err().unwrap_or(Refusal::NO_DOOR)).await;
             }
         };
         let places = step.binding.bounds.websockets.clone();
@@ -76,7 +83,7 @@ impl Guard {
         let exchange = self.exchange();
         exchange.become_websocket();
         let (head, protocol) = offer.accept(std::mem::take(&mut exchange.headers));
-        exchange.headers = head.headers().clone();
+        exchange.headers = head.into_parts().0.headers;
         exchange.seal();
         exchange.streams();
         let response = respond_with((exchange.status, exchange.headers.clone()), Body::empty());
@@ -88,7 +95,7 @@ impl Guard {
 
     async fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
         let exchange = self.exchange();
-        exchange.error = Some(refusal.to_string());
+        exchange.error = Some(refusal.reason.to_owned());
         exchange.draft.retain(|op| !op.is_of_one_response());
         exchange.draft_body = None;
         self.respond(refusal.response()).await
@@ -130,9 +137,17 @@ impl Exchange {
         };
         match upgraded {
             Ok((upgraded, session)) => {
-                let socket = Socket::over(upgraded, &chain.websockets);
-                let namespace = Some(&*step.plugin.name);
-                let member = chain.sockets.hub.attach(namespace, &chain.websockets);
+                let options = &chain.websockets;
+                let WebSockets { max_message, max_frame, .. } = **options;
+                let socket = Socket::over(upgraded, &SocketLimits { max_message, max_frame });
+                let Sockets { hub, per_plugin, .. } = &chain.sockets;
+                let namespace = per_plugin.then_some(&*step.plugin.name);
+                let overflow = match options.slow_client {
+                    SlowClient::Block => Overflow::Block,
+                    SlowClient::DropOldest => Overflow::DropOldest,
+                    SlowClient::Close => Overflow::Close,
+                };
+                let member = hub.attach(hub.next_id(), namespace, overflow, options.send_queue);
                 let mut live = Live::new(&chain, metrics.clone(), socket, member, protocol);
                 let mut vacant = live.open(session, &step.binding, false).is_err();
                 loop {

@@ -34,6 +34,7 @@ func main() {
 	limits(plugin)
 	logs(plugin)
 	admin(plugin)
+	websockets(plugin)
 	sdk.Serve()
 }
 
