@@ -7,6 +7,7 @@ mod process;
 
 use std::cell::Cell;
 use std::fs;
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -49,12 +50,13 @@ impl Server {
         let addr = nylon.addr.to_string();
         let server = Self { who: Rc::new(Who::Gateway(nylon)), addr, path: "/echo" };
         let began = Instant::now();
-        while let Err(why) = server.connect(1, 1) {
+        while let Err(why) = TcpStream::connect(&server.addr) {
             if began.elapsed() > READY {
                 return Err(format!("the gateway does not serve: {why}\n{}", server.log()));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        server.connect(1, 1).map_err(|why| format!("{why}\n{}", server.log()))?;
         Ok(server)
     }
 
