@@ -134,6 +134,25 @@ async fn a_client_cannot_take_away_what_a_plugin_set() {
     assert_eq!(seen.header("host"), "localhost");
 }
 
+/// An upgrade that nobody takes is a request like any other, on a connection that goes on (RFC 9110 section 7.8).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_that_nobody_takes_is_passed_on_without_it() {
+    let _dog = watchdog(60);
+    let (up, _site, gateway) = in_front(&["role"]).await;
+    let ask = |connection| {
+        format!(
+            "GET /x HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: {connection}\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    let twice = [ask("Upgrade"), ask("Upgrade, sec-websocket-key, close")].concat();
+    let answer = raw(gateway.addr, twice.as_bytes(), SOON).await;
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
+    let seen = up.last();
+    assert_eq!((seen.header("upgrade"), seen.header("connection")), ("", ""));
+    assert_eq!(seen.header("x-role"), "admin");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_target_names_the_host() {
     let _dog = watchdog(60);

@@ -34,6 +34,8 @@ pub struct Runtime {
     pub admin: Admin,
     /// Where rooms of WebSockets are kept.
     pub rooms: Rooms,
+    /// Whether each plugin has rooms of its own: then the same name means another room in another plugin.
+    pub rooms_per_plugin: bool,
     /// Whether a change of its files is reason enough to read the configuration anew.
     pub watch: bool,
 }
@@ -71,8 +73,9 @@ impl Runtime {
         }
         let config_dir = fields.text("config_dir", report);
         let crash_reports = fields.text("crash_reports", report).map(|dir| base.join(dir.value));
-        let rooms = websocket(fields, report);
-        let mut runtime = Self { metrics, crash_reports, rooms, ..pingora(http, fields, report) };
+        let (rooms, rooms_per_plugin) = websocket(fields, report);
+        let runtime = pingora(http, fields, report);
+        let mut runtime = Self { metrics, crash_reports, rooms, rooms_per_plugin, ..runtime };
         runtime.log = Log::read(fields, report);
         runtime.tracing = Tracing::read(fields, report);
         runtime.failure_header = fields.boolean("failure_header", report).unwrap_or(true);
@@ -173,6 +176,7 @@ fn pingora(http: Vec<SocketAddr>, fields: &mut Fields<'_>, report: &mut Report) 
         failure_header: true,
         admin: Admin::default(),
         rooms: Rooms::default(),
+        rooms_per_plugin: false,
         watch: false,
     }
 }
@@ -184,11 +188,13 @@ fn default_threads() -> u64 {
     processors.saturating_sub(spare).clamp(1, 16)
 }
 
-fn websocket(fields: &mut Fields<'_>, report: &mut Report) -> Rooms {
+/// Where rooms are kept, and whether each plugin has its own.
+fn websocket(fields: &mut Fields<'_>, report: &mut Report) -> (Rooms, bool) {
     let Some(mut section) = fields.map("websocket", "websocket section", report) else {
-        return Rooms::default();
+        return (Rooms::default(), false);
     };
     let rooms = Rooms::read(&mut section, report);
+    let names = section.choice("rooms", &[("global", false), ("per-plugin", true)], report);
     section.finish(report);
-    rooms
+    (rooms, names.is_some_and(|per_plugin| per_plugin.value))
 }

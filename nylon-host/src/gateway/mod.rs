@@ -153,6 +153,7 @@ impl Gateway {
             tracing::warn!("requests were still in flight after the grace period");
         }
         shared.host.stop(end.saturating_duration_since(Instant::now())).await;
+        shared.host.sockets().hub.close().await;
     }
 }
 

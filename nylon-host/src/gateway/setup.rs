@@ -23,6 +23,7 @@ use crate::dispatch::route::Target;
 use crate::dispatch::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 use crate::error::StartErrors;
 use crate::host::Host;
+use crate::rooms::{self, Hub};
 use crate::supervisor::{PluginSpec, PluginStatus};
 
 /// Why a gateway does not start.
@@ -45,6 +46,9 @@ pub enum SetupError {
     /// Plugins that could not be started.
     #[error("{}", join(.0))]
     Plugins(Vec<Diagnostic>),
+    /// The rooms of other gateways cannot be had.
+    #[error("websocket: {0}")]
+    Rooms(String),
     /// The host itself lacks something.
     #[error(transparent)]
     Host(#[from] StartErrors),
@@ -79,7 +83,9 @@ pub(super) async fn start(
     let admin = admin::bind(&admin).map_err(SetupError::Admin)?;
     let traffic = Arc::new(Traffic::default());
     let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
-    let host = Host::start(Vec::new()).await?;
+    let hub = Hub::start(&config.runtime.rooms, rooms::Limits::default()).await;
+    let hub = hub.map_err(|why| SetupError::Rooms(why.to_string()))?;
+    let host = Host::with_rooms(hub, config.runtime.rooms_per_plugin)?;
     match site(config, lenient, &host, &pool, &traffic).await {
         Ok((site, warnings)) => {
             let observer = Arc::new(Observer::new(&host, traffic.clone()));

@@ -188,7 +188,6 @@ impl Head {
 
 /// Takes the mask off `bytes`, the first of which is byte `at` of its payload (section 5.3).
 pub(super) fn unmask(bytes: &mut [u8], mut mask: [u8; 4], at: u64) {
-    #[expect(clippy::cast_possible_truncation, reason = "0 to 3")]
     mask.rotate_left((at % 4) as usize);
     let wide: [u8; 16] = std::array::from_fn(|i| mask[i % 4]);
     let wide = u128::from_ne_bytes(wide);

@@ -26,9 +26,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::adapter::{Adapter, Change, Kind};
+use super::adapter::{Adapter, Change};
 use super::memory::Memory;
 use crate::config::RedisConfig;
+use crate::websocket::Kind;
 use inbox::Inbox;
 use keys::Keys;
 use link::{Link, REPLY};
