@@ -13,11 +13,12 @@ use crate::report::{Figure, Row};
 use crate::run::{Line, run};
 
 /// Connections, and texts on their way on each.
-const LOADS: [(usize, usize); 3] = [(1, 1), (16, 8), (64, 8)];
+const LOADS: [(usize, usize); 4] = [(1, 1), (16, 8), (64, 8), (MEMBERS, 8)];
 /// Members of the room.
 const MEMBERS: usize = 1000;
-/// What a delivery to a member is held against: a text that the library sends.
-const SEND: &str = "websocket/library/16";
+/// What a delivery to a member is held against: a text that the library sends on as many connections, and on few.
+const SENDS: [(&str, &str); 2] =
+    [("cpu", "websocket/library/1000"), ("cpu/16", "websocket/library/16")];
 const DELIVERY: &str = "websocket/room/plugin";
 
 pub(super) fn rows(env: &Env) -> Result<Vec<Row>> {
@@ -83,11 +84,12 @@ fn texts(env: &Env) -> Result<Vec<Row>> {
     let mut rows = run(env, env.pick(2, 3), lines)?;
     let cpu = |name: &str| rows.iter().find(|r| r.case == name)?.cpu_s_per_million;
     // Seconds for a million are microseconds for one.
-    let delivery = cpu(DELIVERY).zip(cpu(SEND)).map(|(delivery, send)| {
-        let limit = Some(send);
-        Row { limit, ..Row::plain(&format!("{DELIVERY}/cpu"), "us", delivery) }
+    let deliveries = SENDS.map(|(name, send)| {
+        let (delivery, send) = cpu(DELIVERY).zip(cpu(send))?;
+        let row = Row::plain(&format!("{DELIVERY}/{name}"), "us", delivery);
+        Some(Row { limit: Some(send), ..row })
     });
-    rows.extend(delivery);
+    rows.extend(deliveries.into_iter().flatten());
     let took = shares.iter().filter(|(name, _)| rows.iter().any(|row| row.case == *name));
     let took =
         took.map(|(name, share)| Row::plain(&format!("{name}/client"), "CPUs", share.value()));
@@ -98,8 +100,9 @@ fn texts(env: &Env) -> Result<Vec<Row>> {
 
 /// What a socket that idles takes.
 fn memory(env: &Env, held: &str, sockets: usize) -> Result<Vec<Row>> {
-    let (library, _) = Server::library(env, Manner::Echo)?.held(sockets)?;
-    let (gateway, worker) = Server::gateway(env)?.held(sockets)?;
+    let rest = Duration::from_millis(env.pick(500, 2000));
+    let (library, _) = Server::library(env, Manner::Echo)?.held(sockets, rest)?;
+    let (gateway, worker) = Server::gateway(env)?.held(sockets, rest)?;
     let limit = Some(library);
     let row = |who: &str, each: f64| Row::plain(&format!("{held}/{who}"), "KiB", each);
     Ok(vec![

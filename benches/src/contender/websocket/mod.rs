@@ -99,10 +99,10 @@ impl Server {
     }
 
     /// What `sockets` idle ones, each of which has had one text there and back, take in KiB each: in the process that
-    /// has the connections, and in the workers. Nothing else may ask the server before or meanwhile.
-    pub(crate) fn held(&self, sockets: usize) -> Result<(f64, f64)> {
+    /// has the connections, and in the workers. Each time memory is looked at after `rest`. Nothing else may ask the server.
+    pub(crate) fn held(&self, sockets: usize, rest: Duration) -> Result<(f64, f64)> {
         let resident = || -> Result<(f64, f64)> {
-            std::thread::sleep(REST);
+            std::thread::sleep(rest);
             let workers: Result<Vec<f64>> = self.workers().into_iter().map(kib).collect();
             Ok((kib(self.pid())?, workers?.into_iter().sum()))
         };
@@ -115,9 +115,6 @@ impl Server {
         Ok((each(before.0, after.0), each(before.1, after.1)))
     }
 }
-
-/// Before memory is looked at.
-const REST: Duration = Duration::from_secs(2);
 
 /// Resident memory of a process in KiB.
 fn kib(pid: u32) -> Result<f64> {
