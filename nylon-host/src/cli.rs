@@ -136,7 +136,7 @@ mod tests {
     use super::{Cli, Command, EXIT_CONFIG};
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::parse_line(line.split(' ').map(Into::into), (1, 0), (1, 1))
+        Cli::parse_line(line.split(' ').map(Into::into), (1, 0), (1, 2))
     }
 
     #[test]

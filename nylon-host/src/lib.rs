@@ -73,13 +73,13 @@ pub use error::{ControlError, Failure, StartError, StartErrors};
 pub use host::Host;
 pub use lane::{SpinDecision, SpinReason, WaitPolicy};
 pub use layer::{NylonLayer, NylonService, Params};
-pub use websocket::Origins;
 pub use supervisor::{
     Backoff, Breaker, DrainStreams, PluginSpec, PluginState, PluginStatus, Restart, Supervision,
     WorkerState, WorkerStatus,
 };
 pub use supervisor::{CgroupMemory, LimitStatus, Limits};
 pub use supervisor::{Confinement, NotSha256, Sandbox, SandboxLevel, SandboxPart, Sha256, harden};
+pub use websocket::Origins;
 
 /// Oldest and newest version of the wire this host speaks: (major, minor) each.
 pub const PROTOCOL: ((u16, u16), (u16, u16)) = (

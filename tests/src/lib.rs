@@ -27,6 +27,7 @@ pub mod ports;
 pub mod proc;
 pub mod program;
 pub mod redis;
+mod rooms;
 mod site;
 pub mod telemetry;
 mod temp;
@@ -34,6 +35,7 @@ mod terminal;
 pub mod trace;
 mod upstream;
 mod watchdog;
+pub mod websocket;
 pub mod worker;
 
 pub use client::{Answer, Client, raw};
@@ -44,6 +46,7 @@ pub use temp::Temp;
 pub use terminal::Terminal;
 pub use upstream::{Seen, Upstream, pattern};
 pub use watchdog::{Watchdog, watchdog};
+pub use websocket::WebSocket;
 
 /// Whether this is the long run (`cargo xtask test --long`).
 pub fn long() -> bool {

@@ -81,6 +81,17 @@ impl Site {
         self
     }
 
+    /// Takes a plugin out, with its services and their paths.
+    pub fn without(mut self, plugin: &str) -> Site {
+        self.plugins.retain(|p| p["name"] != plugin);
+        let gone = |s: &Value| s["plugin"]["name"] == plugin;
+        let names: Vec<Value> =
+            self.services.iter().filter(|s| gone(s)).map(|s| s["name"].clone()).collect();
+        self.services.retain(|s| !gone(s));
+        self.paths.retain(|p| !names.contains(&p["service"]["name"]));
+        self
+    }
+
     /// A program by its path that is no plugin of the tests, or no good one; nobody waits for it.
     pub fn program(mut self, name: &str, file: &Path, more: Value) -> Site {
         let mut plugin = json!({"name": name, "type": "process", "file": file});
@@ -100,9 +111,22 @@ impl Site {
     }
 
     /// A path of the one route.
-    pub fn path(mut self, path: &str, service: &str, middleware: &[Value]) -> Site {
-        self.paths
-            .push(json!({"path": path, "service": {"name": service}, "middleware": middleware}));
+    pub fn path(self, path: &str, service: &str, middleware: &[Value]) -> Site {
+        self.path_with(path, service, middleware, json!({}))
+    }
+
+    /// A path of the one route with more keys.
+    pub fn path_with(
+        mut self,
+        path: &str,
+        service: &str,
+        middleware: &[Value],
+        more: Value,
+    ) -> Site {
+        let mut item =
+            json!({"path": path, "service": {"name": service}, "middleware": middleware});
+        merge(&mut item, more);
+        self.paths.push(item);
         self
     }
 

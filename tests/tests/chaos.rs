@@ -22,4 +22,6 @@ rows! {
     r12_the_host_is_killed: "R12", 60 s;
     r13_the_configuration_is_reloaded: "R13", 60 s;
     r14_a_plugin_is_upgraded: "R14", 90 s;
+    r16_redis_dies_and_stands_still: "R16", 60 s;
+    r19_thousands_of_websockets: "R19", 90 s;
 }

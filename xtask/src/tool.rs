@@ -1,9 +1,11 @@
 //! The toolchains the project needs: found, or named with a package and version that work.
 
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Result;
+use crate::{Result, process};
 
 /// A Go toolchain at least as new as sdk-go/go.mod asks.
 pub(crate) fn go(root: &Path) -> Result<()> {
@@ -38,6 +40,47 @@ pub(crate) fn cmake() -> Result<()> {
 pub(crate) fn python() -> Result<()> {
     let hint = "python3 with venv is needed: packages `python3` (3.11 or newer) and `python3-venv`";
     present("python3", hint)
+}
+
+/// The version of Autobahn's tests that is asked; it runs under Python 2.7 only.
+const AUTOBAHN: &str = "autobahntestsuite==25.10.1";
+
+/// Autobahn's `wstest` as a program below `target`: fetched by pip once.
+pub(crate) fn autobahn(target: &Path) -> Result<PathBuf> {
+    let hint = format!(
+        "python2.7 with pip is needed, for {AUTOBAHN}: `pyenv install 2.7.18`, or https://www.python.org/downloads/release/python-2718/"
+    );
+    let python = || {
+        let mut python = Command::new("python2.7");
+        python.env("PYENV_VERSION", "2.7.18"); // where pyenv hides it
+        python
+    };
+    let dir = target.join("tools/autobahn");
+    let (packages, program, installed) =
+        (dir.join("packages"), dir.join("wstest"), dir.join("installed.txt"));
+    if fs::read_to_string(&installed).is_ok_and(|text| text == AUTOBAHN) {
+        return Ok(program);
+    }
+    let found = python().args(["-c", "import pip, sys; print(sys.executable)"]).output();
+    let Some(found) = found.ok().filter(|out| out.status.success()) else { return Err(hint) };
+    let _ = fs::remove_dir_all(&dir);
+    let mut pip = python();
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
+    process::show(pip.arg(&packages).arg(AUTOBAHN))?;
+    // Its packages need a site folder of their own: some are found by a .pth file only.
+    let script = format!(
+        "#!/bin/sh\nexec '{}' -c 'import site; site.addsitedir(\"{}\")\nfrom autobahntestsuite.wstest import run\nrun()' \"$@\"\n",
+        String::from_utf8_lossy(&found.stdout).trim(),
+        packages.display(),
+    );
+    let write = |file: &Path, text: &str| {
+        fs::write(file, text).map_err(|e| format!("{}: {e}", file.display()))
+    };
+    write(&program, &script)?;
+    let runs = fs::set_permissions(&program, Permissions::from_mode(0o755));
+    runs.map_err(|e| format!("{}: {e}", program.display()))?;
+    write(&installed, AUTOBAHN)?;
+    Ok(program)
 }
 
 /// A component of the Rust toolchain that `rustup` adds.

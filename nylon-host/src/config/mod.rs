@@ -61,9 +61,9 @@ mod service;
 mod source;
 mod suggest;
 mod supervision;
-mod websocket;
 #[cfg(test)]
 mod tests;
+mod websocket;
 mod yaml;
 
 pub use admin::{Admin, AdminSocket, AdminTcp};

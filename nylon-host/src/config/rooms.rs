@@ -76,7 +76,7 @@ impl Rooms {
             }
         }
         let redis = redis(section, report);
-        let prefix = cluster(section, report);
+        let prefix = cluster(section, adapter == Adapter::Cluster, report);
         match (adapter, redis) {
             (Adapter::Memory, _) | (_, None) => Self::Memory,
             (Adapter::Redis, Some((redis, own))) => Self::Redis(with_prefix(redis, own)),
@@ -116,10 +116,10 @@ fn redis(section: &mut Fields<'_>, report: &mut Report) -> Option<(RedisConfig, 
     Some((config, prefix))
 }
 
-fn cluster(section: &mut Fields<'_>, report: &mut Report) -> Option<String> {
+fn cluster(section: &mut Fields<'_>, used: bool, report: &mut Report) -> Option<String> {
     let mut cluster = section.map("cluster", "cluster section", report)?;
     cluster.texts("nodes", report);
-    if let Some(at) = cluster.place("nodes") {
+    if let Some(at) = cluster.place("nodes").filter(|_| used) {
         report.no_effect(at, "`nodes`", "nodes find each other at their Redis");
     }
     let prefix = key_prefix(&mut cluster, report);

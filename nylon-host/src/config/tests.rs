@@ -1,9 +1,13 @@
 //! What a configuration means once it is read. Messages are tested by `tests/config_snapshots.rs`.
 
-use super::{Config, Middleware, Mode, OnFailure, Refused, ServiceKind, Severity, load};
+use super::{
+    Config, Middleware, Mode, OnFailure, OnWorkerLoss, Refused, ServiceKind, Severity, SlowClient,
+    WebSockets, load,
+};
 use crate::dispatch::route::Found;
 use crate::lane::WaitPolicy;
 use crate::supervisor::Limits;
+use crate::websocket::Origins;
 use http::Method;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -115,10 +119,11 @@ fn a_plugin_says_what_it_may_take() {
         directory.load(&text, Mode::Strict).unwrap().plugins[0].limits.clone()
     };
     assert_eq!(limits(""), Limits::default());
-    let all = "{concurrency: 2, queue: 0, queue_wait: 20ms, arena: 256KiB, log_rate: 1024, \
+    let all = "{concurrency: 2, websockets: 7, queue: 0, queue_wait: 20ms, arena: 256KiB, log_rate: 1024, \
                log_burst: 64 KiB, memory: 1GiB, nofile: 64}";
     let expected = Limits {
         concurrency: Some(2),
+        websockets: 7,
         queue: 0,
         queue_wait: Duration::from_millis(20),
         arena: 256 << 10,
@@ -279,4 +284,37 @@ fn libraries_and_modules_are_refused_at_start() {
         assert!(problem.message.contains(named), "{problem}");
         assert_eq!(problem.snippet.unwrap().line, 4);
     }
+}
+
+#[test]
+fn a_path_says_more_of_its_websockets_than_its_route() {
+    let directory = Directory::new("websockets");
+    let policies = |route: &str, path: &str| {
+        let text = BASE
+            .replacen("    middleware: [", &format!("{route}    middleware: ["), 1)
+            .replacen("{path: /app,", &format!("{{path: /app,{path}"), 1);
+        let config = directory.load(&text, Mode::Strict).unwrap();
+        let paths = &config.routes[0].paths;
+        [0, 1].map(|path| paths[path].websocket.clone())
+    };
+    let default = WebSockets::default;
+    assert_eq!(policies("", ""), [default(), default()]);
+    let route =
+        "    websocket: {origins: 'https://a.test', max_message: 2MiB, slow_client: close}\n";
+    let path = " websocket: {max_message: 64KiB, on_worker_loss: resume, ping_timeout: 1s},";
+    let of_route = WebSockets {
+        origins: Origins::new(["https://a.test"]).unwrap(),
+        max_message: 2 << 20,
+        max_frame: 2 << 20,
+        slow_client: SlowClient::Close,
+        ..default()
+    };
+    let of_path = WebSockets {
+        max_message: 64 << 10,
+        max_frame: 64 << 10,
+        on_worker_loss: OnWorkerLoss::Resume,
+        ping_timeout: Duration::from_secs(1),
+        ..of_route.clone()
+    };
+    assert_eq!(policies(route, path), [of_path, of_route]);
 }

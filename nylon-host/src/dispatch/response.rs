@@ -389,7 +389,10 @@ async fn drain(mut body: Body) {
     while let Some(Ok(_)) = body.next().await {}
 }
 
-pub(super) fn respond_with((status, headers): (StatusCode, HeaderMap), body: Body) -> Response<Body> {
+pub(super) fn respond_with(
+    (status, headers): (StatusCode, HeaderMap),
+    body: Body,
+) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

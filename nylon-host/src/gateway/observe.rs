@@ -15,7 +15,7 @@ use super::traffic::{Traffic, TrafficCollector};
 use crate::admin::view::{Health, NotReady};
 use crate::body::Body;
 use crate::host::{Host, Roster};
-use crate::metrics::{Format, text};
+use crate::metrics::{Format, RoomsCollector, text};
 use crate::supervisor::{Plugin, PluginState};
 
 /// Answers those who watch the gateway.
@@ -31,6 +31,7 @@ impl Observer {
         let mut registry = Registry::default();
         host.register_metrics(&mut registry);
         registry.register_collector(Box::new(TrafficCollector(traffic)));
+        registry.register_collector(Box::new(RoomsCollector(host.sockets().hub.clone())));
         Self { registry, plugins: host.roster(), draining: AtomicBool::new(false) }
     }
 

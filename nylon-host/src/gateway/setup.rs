@@ -23,7 +23,7 @@ use crate::dispatch::route::Target;
 use crate::dispatch::{Chain, ChainBuilder, Item, Payload, UnknownPlugin};
 use crate::error::StartErrors;
 use crate::host::Host;
-use crate::rooms::{self, Hub};
+use crate::rooms::{Hub, Limits};
 use crate::supervisor::{PluginSpec, PluginStatus};
 
 /// Why a gateway does not start.
@@ -43,12 +43,12 @@ pub enum SetupError {
     /// The admin endpoint cannot be had.
     #[error("admin: {0}")]
     Admin(String),
+    /// The rooms of WebSockets cannot be shared as asked for.
+    #[error("{0}")]
+    Rooms(String),
     /// Plugins that could not be started.
     #[error("{}", join(.0))]
     Plugins(Vec<Diagnostic>),
-    /// The rooms of other gateways cannot be had.
-    #[error("websocket: {0}")]
-    Rooms(String),
     /// The host itself lacks something.
     #[error(transparent)]
     Host(#[from] StartErrors),
@@ -81,11 +81,11 @@ pub(super) async fn start(
     let (file, admin) = (config.file.clone(), config.runtime.admin.clone());
     let programs = ArcSwap::from_pointee(admin.programs.clone());
     let admin = admin::bind(&admin).map_err(SetupError::Admin)?;
+    let rooms = Hub::start(&config.runtime.rooms, Limits::default()).await;
+    let rooms = rooms.map_err(|e| SetupError::Rooms(e.to_string()))?;
     let traffic = Arc::new(Traffic::default());
     let pool = upstream::pool(config.runtime.upstream_keepalive_pool_size);
-    let hub = Hub::start(&config.runtime.rooms, rooms::Limits::default()).await;
-    let hub = hub.map_err(|why| SetupError::Rooms(why.to_string()))?;
-    let host = Host::with_rooms(hub, config.runtime.rooms_per_plugin)?;
+    let host = Host::with_rooms(rooms, config.runtime.rooms_per_plugin)?;
     match site(config, lenient, &host, &pool, &traffic).await {
         Ok((site, warnings)) => {
             let observer = Arc::new(Observer::new(&host, traffic.clone()));

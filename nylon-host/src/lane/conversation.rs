@@ -137,6 +137,7 @@ impl Lane {
     }
 
     /// Open conversations.
+    #[cfg(test)]
     pub(crate) fn conversations(&self) -> usize {
         self.conversing.load(Ordering::Relaxed)
     }

@@ -23,7 +23,7 @@ mod registry;
 mod storm;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::os::fd::OwnedFd;

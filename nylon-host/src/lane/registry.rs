@@ -17,7 +17,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Takes lanes into service and others out of it, in one step: who picks sees either all of it or nothing.
+    /// Takes lanes into service and others out of it, in one step: who picks sees either all of it or nothing. Then the
+    /// conversations on them are told.
     pub(crate) fn switch(&self, admit: &[Arc<Lane>], withdraw: &[Arc<Lane>]) {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|l| !withdraw.iter().chain(admit).any(|gone| Arc::ptr_eq(l, gone)));
@@ -25,6 +26,12 @@ impl Registry {
         drop(lanes);
         admit.iter().for_each(|lane| lane.set_withdrawn(false));
         withdraw.iter().for_each(|lane| lane.set_withdrawn(true));
+    }
+
+    /// Takes lanes out of service whose worker is ending: who has sessions there learns of it when it has.
+    pub(crate) fn forget(&self, gone: &[Arc<Lane>]) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|lane| !gone.iter().any(|gone| Arc::ptr_eq(lane, gone)));
     }
 
     /// The next lane in turn, `None` while no worker is ready. One whose worker is about to be withdrawn for what it did is

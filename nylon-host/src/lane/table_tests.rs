@@ -9,21 +9,21 @@ use crate::request_id::RequestId;
 
 const WINDOW: u32 = 256 * 1024;
 
-fn table() -> Table {
+pub(super) fn table() -> Table {
     Table::new(&Shape { slots: 16, window: WINDOW, index: 0, lanes: 1 })
 }
 
-fn origin() -> Origin {
+pub(super) fn origin() -> Origin {
     Origin { request_id: RequestId::Made(Uuid::nil()), entry: 0 }
 }
 
-fn begin(table: &mut Table) -> Option<(Token, u32)> {
+pub(super) fn begin(table: &mut Table) -> Option<(Token, u32)> {
     let (phase, budget) = (wire::PHASE_REQUEST_FILTER, Duration::from_secs(1));
     let begun = table.begin(Ask { sid: 0, phase, budget, origin: &origin() }, Instant::now())?;
     Some((begun.token, begun.sid))
 }
 
-fn open(table: &mut Table) -> (Token, u32) {
+pub(super) fn open(table: &mut Table) -> (Token, u32) {
     begin(table).expect("a free slot")
 }
 
@@ -36,16 +36,16 @@ fn frame(kind: u8, (token, sid): (Token, u32), len: usize) -> Frame {
     Frame { len: u32::try_from(len).expect("small"), ..frame }
 }
 
-fn give(table: &mut Table, frame: Frame, payload: &[u8]) -> Result<bool, Violation> {
+pub(super) fn give(table: &mut Table, frame: Frame, payload: &[u8]) -> Result<bool, Violation> {
     let delivery = table.deliver(frame, Bytes::copy_from_slice(payload), Instant::now)?;
     Ok(matches!(delivery, Delivery::Delivered(_)))
 }
 
-fn reply(table: &mut Table, open: (Token, u32)) -> Result<bool, Violation> {
+pub(super) fn reply(table: &mut Table, open: (Token, u32)) -> Result<bool, Violation> {
     give(table, frame(wire::KIND_REPLY, open, 0), &[])
 }
 
-fn taken(table: &mut Table, token: Token) -> usize {
+pub(super) fn taken(table: &mut Table, token: Token) -> usize {
     std::iter::from_fn(|| table.take(token, Waker::noop())).count()
 }
 

@@ -14,16 +14,18 @@ const SLOTS: u32 = 256;
 const WINDOW: u32 = 256 * 1024;
 const WAITING_MAX: u32 = 16;
 
-fn pair() -> (Arc<Lane>, WorkerEnd) {
+/// A lane of 128 credits to a worker of one entry, `entry`, and the worker's end of it. It has agreed to everything.
+pub(crate) fn pair() -> (Arc<Lane>, WorkerEnd) {
     let header = Header { geometry: Geometry::default(), epoch: 7, abi_minor: 1, features: 0 };
     let (host, fds) = Segments::create(header).expect("memory");
     let worker = Segments::attach(&fds, &header).expect("the same header");
     let bell = || Bell::new().expect("an eventfd");
     let host_bell = bell();
-    let far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
+    let mut far = WorkerEnd::new(worker, 0, host_bell.try_clone().expect("a descriptor").into());
+    far.down = far.down.websocket(true);
     let queue = Arc::new(Queue::new(WAITING_MAX, Duration::from_secs(1)));
     let bells = WorkerBells { kind: Doorbell::Futex, bell: bell(), rescue: bell() };
-    let end = HostEnd::new(&host, 0, true, bells);
+    let end = HostEnd::new(&host, 0, true, bells).websocket(true);
     let entries = ["entry".to_owned()];
     let peer = Arc::new(Peer::new(("p".into(), 1, 1), &entries, 1, 0, queue, Arc::default()));
     let shape = Shape { slots: SLOTS, window: WINDOW, index: 0, lanes: 1 };
@@ -114,7 +116,8 @@ async fn a_worker_that_takes_again_gets_all_of_it_in_order() {
     let (lane, mut far) = pair();
     let payload = vec![7; 60_000];
     for n in 0..100 {
-        lane.send(&Frame::new(wire::KIND_DATA).method(200).status(n + 1), &payload);
+        let data = Frame { phase: wire::PHASE_REQUEST_FILTER, ..Frame::new(wire::KIND_DATA) };
+        lane.send(&data.method(200).status(n + 1), &payload);
     }
     let mut got = bytes::BytesMut::new();
     for n in 0..100 {

@@ -9,6 +9,7 @@ mod exposition;
 mod histogram;
 mod plugin;
 pub(crate) mod process;
+mod rooms;
 mod sockets;
 mod window;
 
@@ -20,5 +21,6 @@ pub(crate) use collector::{HostCollector, Scrape, labels};
 pub(crate) use exposition::{Format, text};
 pub(crate) use histogram::Histogram;
 pub(crate) use plugin::{End, LaneTotals, PluginMetrics};
+pub(crate) use rooms::RoomsCollector;
 pub(crate) use sockets::{SocketCounts, SocketEnd, Way};
 pub(crate) use window::Window;

@@ -186,6 +186,7 @@ impl Memory {
         self.find(key).map_or(0, |room| lock(&room.members).outboxes.len() as u64)
     }
 
+    #[cfg(test)]
     pub(super) fn connections(&self) -> usize {
         self.connections.read().unwrap_or_else(PoisonError::into_inner).len()
     }

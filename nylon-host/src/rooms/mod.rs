@@ -34,9 +34,6 @@ pub(crate) use name::{RoomError, RoomName};
 pub(crate) use outbox::{Out, Outbox, Overflow, Pushed};
 pub(crate) use redis::RedisUnusable;
 
-/// The bytes that may wait for a client, unless a route says otherwise.
-pub(crate) const SEND_QUEUE: usize = 1 << 20;
-
 /// How much rooms may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -105,6 +102,7 @@ impl Hub {
     }
 
     /// This node, as others know it: another at each start.
+    #[cfg(test)]
     pub(crate) fn node_id(&self) -> &str {
         &self.node_id
     }
@@ -169,6 +167,7 @@ impl Hub {
     }
 
     /// Connections of this node.
+    #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         self.memory.connections()
     }

@@ -133,6 +133,7 @@ impl Outbox {
     }
 
     /// Bytes that wait.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.lock().bytes
     }

@@ -5,6 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 
+const SEND_QUEUE: usize = 1 << 20;
+
 fn hub() -> Arc<Hub> {
     Hub::memory(Limits::default())
 }
@@ -165,6 +167,41 @@ fn frames_are_those_of_a_server() {
     assert_eq!(&head(0)[..], [0x82, 0]);
     assert_eq!(&head(126)[..4], [0x82, 126, 0, 126]);
     assert_eq!(&head(65_536)[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+}
+
+/// What a delivery costs: `cargo test --release -p nylon-host --lib rooms::tests::costs -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures"]
+fn costs() {
+    const MEMBERS: u32 = 1_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let hub = hub();
+    let payload = Bytes::from(vec![b'x'; 128]);
+    let members: Vec<_> = (0..MEMBERS).map(|_| Arc::new(member(&hub))).collect();
+    members.iter().for_each(|m| m.join(&room("r")).unwrap());
+    let rounds = |what: &str, between: &dyn Fn()| {
+        let mut best = Duration::MAX;
+        for _ in 0..200 {
+            let start = Instant::now();
+            assert_eq!(hub.broadcast(None, &room("r"), Kind::Binary, &payload), MEMBERS as usize);
+            best = best.min(start.elapsed());
+            between();
+        }
+        println!("{what}: {} ns a delivery", best.as_nanos() / u128::from(MEMBERS));
+    };
+    rounds("nobody waits", &|| members.iter().for_each(|m| drop(received(m))));
+    for m in &members {
+        let m = m.clone();
+        runtime.spawn(std::future::poll_fn(move |cx| {
+            while m.outbox().poll_pop(cx).is_ready() {}
+            Poll::<()>::Pending
+        }));
+    }
+    rounds("each member's task is woken", &|| {
+        while members.iter().any(|m| m.outbox().bytes() > 0) {}
+        std::thread::sleep(Duration::from_millis(1));
+    });
+    runtime.shutdown_background();
 }
 
 /// Rooms that come and go while others send: nothing is left, and nobody misses what was sent while it was a member.

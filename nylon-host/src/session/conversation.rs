@@ -5,7 +5,6 @@
 //!
 //! All of it belongs to one task: whatever the conversation waits for, the task that polled it last is woken.
 
-use std::future::poll_fn;
 use std::task::{Context, Poll, Waker, ready};
 
 use nylon_protocol::record::{self, StepWriter, WebSocketSection, write_fault};
@@ -145,14 +144,6 @@ impl Conversation {
         }
     }
 
-    /// [`Self::poll_said`], for those who do nothing else meanwhile.
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) async fn said(&mut self) -> Result<Said, Failure> {
-        poll_fn(|cx| self.poll_said(cx)).await
-    }
-
     /// Whether a message may be sent: the last one went out whole, and there is room for another. Also once there is
     /// nobody to send it to.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -186,10 +177,9 @@ impl Conversation {
         }
     }
 
-    /// Tells the worker, last of all, how the socket was closed. Its rooms work until [`Said::Ended`]; what it says to the
-    /// client is dropped.
+    /// Tells the worker, last of all, how the socket was closed. What it says to the client until it has heard of that is
+    /// still said, and its rooms work until [`Said::Ended`].
     pub(crate) fn closed(&mut self, closing: &Closing) {
-        self.machine.close();
         self.say_last(Last::Closed(closing.clone()));
     }
 
@@ -324,3 +314,7 @@ impl Drop for Conversation {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

@@ -5,8 +5,6 @@
 
 mod admission;
 mod conversation;
-#[cfg(test)]
-mod conversation_tests;
 mod http;
 mod phase;
 #[cfg(test)]

@@ -223,6 +223,33 @@ fn a_stream_out_of_order_is_refused() {
 }
 
 #[test]
+fn an_upgrade_comes_with_what_goes_with_the_101() {
+    let mut peer = Peer::request();
+    let headers = record(&[Op::SetHeader { name: b"sec-websocket-protocol", value: b"chat" }]);
+    let Action::Finish(Ok((Verdict::Upgrade, commit)), wants) =
+        peer.reply(wire::METHOD_WEBSOCKET_UPGRADE, &headers)
+    else {
+        panic!("not an upgrade")
+    };
+    assert_eq!((commit.ops().count(), wants.is_empty()), (1, true));
+}
+
+#[test]
+fn only_a_request_filter_that_does_not_stream_upgrades() {
+    for phase in PHASES.into_iter().filter(|p| *p != Phase::RequestFilter) {
+        let upgrade = Peer::new(phase).reply(wire::METHOD_WEBSOCKET_UPGRADE, &[]);
+        assert!(
+            matches!(upgrade, Action::Violation(Violation::Phase(_))),
+            "{phase:?}: {upgrade:?}"
+        );
+    }
+    let mut peer = Peer::request();
+    peer.call(wire::METHOD_SET_RESPONSE_STREAM_HEADER, &[]);
+    let late = peer.reply(wire::METHOD_WEBSOCKET_UPGRADE, &[]);
+    assert!(refused(&late), "an upgrade after the head: {late:?}");
+}
+
+#[test]
 fn only_a_request_filter_streams() {
     for phase in PHASES.into_iter().filter(|p| *p != Phase::RequestFilter) {
         let head = Peer::new(phase).call(wire::METHOD_SET_RESPONSE_STREAM_HEADER, &[]);

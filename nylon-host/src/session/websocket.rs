@@ -91,11 +91,6 @@ impl Machine {
         self.max_message = bytes;
     }
 
-    /// The socket is closed: what is for its client is dropped from now on. Rooms go on.
-    pub(super) fn close(&mut self) {
-        self.silent = true;
-    }
-
     /// What a frame of the worker, already known to be this conversation's, means.
     pub(super) fn on_frame(&mut self, inbound: Inbound) -> Heard {
         let Inbound { frame, payload } = inbound;

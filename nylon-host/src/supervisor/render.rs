@@ -114,8 +114,10 @@ impl Display for SessionDump {
 impl Display for RunDump {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { phase, questions, inbox, window_left, token: (idx, generation), .. } = self;
-        let (age, budget) = (ms(self.age_ms), ms(self.budget_ms));
-        write!(f, "{phase} {idx}.{generation} since {age} of {budget}")?;
+        write!(f, "{phase} {idx}.{generation} since {}", ms(self.age_ms))?;
+        if self.budget_ms > 0 {
+            write!(f, " of {}", ms(self.budget_ms))?;
+        }
         if self.answered {
             f.write_str(", answered")?;
         }

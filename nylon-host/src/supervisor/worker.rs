@@ -192,7 +192,7 @@ impl Job {
                 }
             }
         }
-        self.registry.switch(&[], &lanes);
+        self.registry.forget(&lanes);
         child.kill();
         let exit = reap(&mut child, &ended).await;
         if hung {

@@ -154,10 +154,8 @@ impl Offer {
 
 impl Refusal {
     /// The server gives no connection away.
-    pub(crate) const NO_DOOR: Self = Self {
-        status: StatusCode::NOT_IMPLEMENTED,
-        reason: "This server upgrades no connection",
-    };
+    pub(crate) const NO_DOOR: Self =
+        Self { status: StatusCode::NOT_IMPLEMENTED, reason: "This server upgrades no connection" };
 
     /// Of a request that asks for none (CONTRACT 7.1).
     pub(crate) fn of_plain(headers: &HeaderMap) -> Self {

@@ -30,6 +30,18 @@ enum Port {
 }
 
 impl Origins {
+    /// Allows what each of `list` says, as [`Self::add`].
+    ///
+    /// # Errors
+    /// What is wrong with which of them.
+    pub fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut all = Self::default();
+        for text in list {
+            all.add(text).map_err(|why| format!("`{text}`: {why}"))?;
+        }
+        Ok(all)
+    }
+
     /// Allows what `text` says: `https://app.example.com`, `http://localhost:3000`, `https://*.example.com` (names below
     /// it), `example.com` (`http` or `https`), `http://localhost:*` (any port), `null` (pages without one) or `*` (all).
     ///

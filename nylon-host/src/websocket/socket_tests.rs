@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
 
+use super::super::frame::Kind;
 use super::*;
 
 const LIMITS: SocketLimits = SocketLimits { max_message: 1 << 20, max_frame: 1 << 20 };

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::{Found, Mode};
 use crate::load::{self, Plan, Report, Stamp};
+use crate::websocket::WebSocket;
 use crate::{Answer, Gateway, Site, Upstream, proc, step};
 
 /// What a handler may take.
@@ -20,6 +21,22 @@ pub(super) fn two(up: &Upstream) -> Site {
         let site = site.plugin_with(name, "probe", plugin(2));
         site.path(&format!("/load/{name}"), "up", &[step(name, "nonce")])
     })
+}
+
+/// With WebSockets of `b` at `/rooms`, which nobody has to read.
+pub(super) fn sockets(site: Site) -> Site {
+    let patient = json!({"websocket": {"ping_timeout": "1h"}});
+    let site = site.service("rooms", "b", "ws-rooms", Value::Null);
+    site.path_with("/rooms", "rooms", &[], patient)
+}
+
+/// Opens some of those.
+pub(super) async fn open(gateway: &Gateway) -> Vec<WebSocket> {
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        all.push(WebSocket::member(gateway.addr, "/rooms", "lobby").await);
+    }
+    all
 }
 
 /// The keys of a plugin that is to be hurt: how often it may die is not what the rows ask, but R3.

@@ -12,12 +12,14 @@ mod found;
 mod kernel;
 mod log;
 mod memory;
+mod redis;
 mod reload;
 mod slow;
 mod start;
 mod stop;
 mod stopped;
 mod upgrade;
+mod websocket;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -102,7 +104,9 @@ rows! {
     "R12", "the host is killed", stop::killed;
     "R13", "the configuration is reloaded every second, and a bad one now and then", reload::reloaded;
     "R14", "a plugin's program is swapped under load, and does not start now and then", upgrade::upgraded;
+    "R16", "the Redis of the rooms is killed, stands still, and its connections are cut", redis::redis;
     "R17", "the log's disk is full, or nobody reads it", log::log;
+    "R19", "thousands of WebSockets, whose worker is killed", websocket::thousands;
     "R24", "the kernel refuses and disturbs: EINTR, wakes, descriptors, processes, clock", kernel::kernel;
 }
 

@@ -17,10 +17,11 @@ const GOOD: usize = 4;
 pub(super) async fn reloaded(mode: Mode) -> Found {
     let rounds: usize = mode.pick(5, 30, 600);
     let up = Upstream::start().await;
-    let mut site = bed::two(&up);
+    let mut site = bed::sockets(bed::two(&up));
     let mut gateway = Gateway::start(&site).await;
     let client = Client::new(gateway.addr);
     let before = bed::pids(&client, "/load/b", 2).await;
+    let mut sockets = bed::open(&gateway).await;
     // The last reload has its second too.
     let duration = EVERY * u32::try_from(rounds + 1).expect("few");
     let (start, [a, b]) = bed::loads(mode, &gateway, duration);
@@ -60,7 +61,12 @@ pub(super) async fn reloaded(mode: Mode) -> Found {
     before.sort_unstable();
     after.sort_unstable();
     found.count(format!("b, which did not change: {before:?}, then {after:?}"), before == after);
-    found.note("WebSockets, of which none may be dropped, are not offered yet");
+    let mut alive = 0;
+    for socket in &mut sockets {
+        alive += usize::from(before.contains(&socket.pid().await));
+    }
+    let of = sockets.len();
+    found.count(format!("{alive} of {of} WebSockets of b are where they were"), alive == of);
     found
 }
 

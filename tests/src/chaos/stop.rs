@@ -29,6 +29,8 @@ struct Stops {
     deaf: Duration,
     left: usize,
     logged: u32,
+    away: usize,
+    sockets: usize,
 }
 
 /// R11: SIGTERM while requests come and are in flight.
@@ -55,15 +57,18 @@ pub(super) async fn terminated(mode: Mode) -> Found {
         deaf <= Duration::from_millis(100),
     );
     found.count(format!("{} processes left", all.left), all.left == 0);
-    found.note("WebSockets, which are to get 1001, are not offered yet");
+    let (away, sockets) = (all.away, all.sockets);
+    found.count(format!("{away} of {sockets} WebSockets closed with 1001"), away == sockets);
     found
 }
 
 async fn terminate(mode: Mode, all: &mut Stops) {
     let up = Upstream::start().await;
     let site = bed::two(&up).path("/slow/{ms}", "up", &[crate::step("b", "nonce")]);
+    let site = bed::sockets(site);
     let mut gateway = Gateway::start(&site).await;
     let workers = gateway.workers();
+    let mut sockets = bed::open(&gateway).await;
     let (start, loads) = bed::loads(mode, &gateway, Duration::from_secs(2));
     tokio::time::sleep_until((start + Duration::from_millis(700)).into()).await;
     let held: Vec<_> = (0..HELD)
@@ -88,6 +93,10 @@ async fn terminate(mode: Mode, all: &mut Stops) {
             Ok(_) => tokio::time::sleep(Duration::from_millis(1)).await,
         }
     };
+    all.sockets += sockets.len();
+    for socket in &mut sockets {
+        all.away += usize::from(socket.closed().await.0 == 1001);
+    }
     let status = gateway.exit(DRAIN + Duration::from_secs(10)).await;
     all.exits.push(since.elapsed());
     all.deaf = all.deaf.max(deaf);

@@ -47,6 +47,9 @@ const GROUPS: [&str; 23] = [
     "bench",
 ];
 
+/// The group that needs Autobahn's tests.
+const AUTOBAHN: &str = "websocket_autobahn";
+
 /// The group that compares the marks of the original's defects with the names of the tests that ran.
 const BUGS: &str = "bugs";
 
@@ -71,6 +74,8 @@ struct Run<'a> {
     /// Absolute, as test programs run in their own folders.
     target: PathBuf,
     artifacts: Artifacts,
+    /// Autobahn's `wstest`, if a group needs it and it is there.
+    wstest: Option<PathBuf>,
     long: bool,
     /// Only tests with this in their name: set when the group `bugs` runs alone.
     filter: Option<&'static str>,
@@ -87,7 +92,10 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let names = selected(&args.group, &artifacts)?;
     let alone = args.group.iter().all(|g| g == BUGS) && !args.group.is_empty();
     let filter = alone.then_some("bug_");
-    let run = Run { root, target, artifacts, long: args.long, filter };
+    let wstest = (names.iter().any(|n| n == AUTOBAHN) && !alone)
+        .then(|| tool::autobahn(&target).map_err(|why| eprintln!("{AUTOBAHN}: {why}")).ok())
+        .flatten();
+    let run = Run { root, target, artifacts, wstest, long: args.long, filter };
 
     let mut all: Vec<Report> = Vec::new();
     for round in 1..=args.repeat.max(1) {

@@ -83,6 +83,9 @@ fn command(run: &Run<'_>, program: &Program) -> Command {
 fn environment(run: &Run<'_>, command: &mut Command) {
     command.env("NYLON_BIN", &run.artifacts.nylon);
     command.env("NYLON_PLUGINS", run.target.join("plugins"));
+    if let Some(wstest) = &run.wstest {
+        command.env("NYLON_WSTEST", wstest);
+    }
     if run.long {
         command.env("NYLON_LONG", "1");
     }

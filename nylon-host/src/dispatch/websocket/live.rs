@@ -144,7 +144,8 @@ impl Live {
         binding: &Binding,
         resumed: bool,
     ) -> Result<(), Failure> {
-        let mut conversation = Conversation::open(session, self.member.id(), resumed, &self.protocol)?;
+        let mut conversation =
+            Conversation::open(session, self.member.id(), resumed, &self.protocol)?;
         conversation.limit_message(MESSAGE_MAX);
         self.conversation = Some(conversation);
         self.superseded = signal(&binding.superseded);
@@ -241,7 +242,8 @@ impl Live {
                 self.give_back(cost);
             }
             Said::RoomSize(call, room) => {
-                let (hub, namespace) = (self.hub.clone(), self.member.namespace().map(str::to_owned));
+                let (hub, namespace) =
+                    (self.hub.clone(), self.member.namespace().map(str::to_owned));
                 let size = async move {
                     let Ok(room) = RoomName::parse(&room) else { return 0 };
                     hub.size(namespace.as_deref(), &room).await

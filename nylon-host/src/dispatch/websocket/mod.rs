@@ -22,8 +22,8 @@ use crate::body::Body;
 use crate::config::{SlowClient, WebSockets};
 use crate::error::Failure;
 use crate::rooms::Hub;
-use crate::session::{Phase, Session};
 use crate::rooms::Overflow;
+use crate::session::{Phase, Session};
 use crate::websocket::{Offer, Refusal, Socket, SocketLimits};
 use live::{Live, Turn};
 

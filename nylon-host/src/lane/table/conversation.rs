@@ -76,6 +76,7 @@ impl Table {
     }
 
     /// Conversations that are open.
+    #[cfg(test)]
     pub(crate) fn conversations(&self) -> usize {
         self.slots.len() - self.credits - self.conversations.free.len()
     }
@@ -196,3 +197,7 @@ impl Table {
         self.slots[self.credits..].iter_mut().filter_map(|slot| slot.waker.take()).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

@@ -170,7 +170,7 @@ impl Link {
             }
             return Ok(());
         }
-        if beat % ALIVE != 0 {
+        if !beat.is_multiple_of(ALIVE) {
             return redis::cmd("PING")
                 .exec_async(&mut now.redis)
                 .await

@@ -152,7 +152,7 @@ fn unusable(config: &RedisConfig, e: &RedisError) -> RedisUnusable {
             ("it does not speak RESP3".to_owned(), "version 6 or newer is needed")
         }
         _ if said.contains("NOAUTH") => ("it asks for a password".to_owned(), "set `password`"),
-        ErrorKind::AuthenticationFailed => {
+        _ if e.code() == Some("WRONGPASS") || e.kind() == ErrorKind::AuthenticationFailed => {
             (said, "correct `password`, or leave it out if there is none")
         }
         _ if e.is_timeout() => (

@@ -9,7 +9,9 @@ use nylon_tests::{eventually, watchdog};
 
 use crate::config::RedisConfig;
 use crate::rooms::tests::received;
-use crate::rooms::{Hub, Kind, Limits, Member, Overflow, RoomName, SEND_QUEUE};
+use crate::rooms::{Hub, Kind, Limits, Member, Overflow, RoomName};
+
+const SEND_QUEUE: usize = 1 << 20;
 use std::sync::Arc;
 
 /// The longest until nodes hear each other again (HARDENING R16).

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 //	            protocol=NAME     the subprotocol on the 101
 //	            header=VALUE      x-ws on the 101
 //	            late=MS           waits before it asks for the upgrade
+//	            unless=FILE       answers 403 once there is such a file
 //	ws-refuse answers 403 to those without the query "ok", and echoes for the others.
 //	ws-late   calls Next, and asks for the upgrade behind it: traces "ws-late ERROR".
 
@@ -84,6 +86,11 @@ func websockets(plugin *sdk.NylonPlugin) {
 			if asked["late"] != "" {
 				ms, _ := time.ParseDuration(asked["late"] + "ms")
 				time.Sleep(ms)
+			}
+			if _, err := os.Stat(asked["unless"]); asked["unless"] != "" && err == nil {
+				p.Response().SetStatus(http.StatusForbidden)
+				p.End()
+				return
 			}
 			for key, header := range map[string]string{"protocol": "sec-websocket-protocol", "header": "x-ws"} {
 				if asked[key] != "" {
