@@ -214,6 +214,15 @@ fn frame_edit(mode: &str) -> Option<Edit> {
         "call-number" => |f, _| (f.kind, f.method, f.status) = (wire::KIND_CALL, 3, 0),
         "data-method" => |f, _| (f.kind, f.method) = (wire::KIND_DATA, 200),
         "error-short" => |f, _| f.kind = wire::KIND_ERROR,
+        "upgrade-not-agreed" => |f, _| f.method = wire::METHOD_WEBSOCKET_UPGRADE,
+        "message-not-agreed" => |f, _| {
+            (f.kind, f.method) = (wire::KIND_DATA, wire::METHOD_WEBSOCKET_SEND_TEXT);
+            f.phase = wire::PHASE_NONE;
+        },
+        "socket-never-opened" => |f, _| {
+            f.method = wire::METHOD_WEBSOCKET_ON_CLOSE;
+            (f.phase, f.call_idx) = (wire::PHASE_NONE, 128);
+        },
         "window-len" => |f, _| f.kind = wire::KIND_WINDOW,
         _ => return None,
     })

@@ -115,7 +115,7 @@ impl Site {
         self.path_with(path, service, middleware, json!({}))
     }
 
-    /// A path of the one route with more keys.
+    /// A path with more keys: `methods`, `websocket`, …
     pub fn path_with(
         mut self,
         path: &str,

@@ -376,6 +376,11 @@ rows! {
         ("error-short", Killed("error payload")),
         ("unknown-method", Status(500)),
     ];
+    row_31_sockets_without_the_feature: 120 s, [
+        ("upgrade-not-agreed", Killed("method 300")),
+        ("message-not-agreed", Killed("method 301")),
+        ("socket-never-opened", Killed("method 353")),
+    ];
     windows: 120 s, [
         ("window-len", Killed("window: len")),
         ("window-ahead", Killed("window: ahead")),

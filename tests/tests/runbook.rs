@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use clap::CommandFactory as _;
 use nylon_host::Failure;
 use nylon_host::cli::Cli;
-use nylon_tests::{Client, Exposition, Gateway, Site, Upstream, ports, program, step, watchdog};
+use nylon_tests::{
+    Client, Exposition, Gateway, Site, Upstream, WebSocket, ports, program, step, watchdog,
+};
 use serde_json::json;
 
 /// The document, and what of it is asked for.
@@ -112,8 +114,10 @@ async fn every_metric_and_every_label_of_a_scrape_is_explained() {
     // Calls of every phase, a failure that is passed and one that is not: what has no series is not printed.
     let site = site.path("/panic", "up", &[step("probe", "panic")]);
     let site = site.path("/open", "up", &[step("probe", "panic-log")]);
+    let site = site.path("/socket", "up", &[step("probe", "ws-echo")]);
     let site = site.runtime(json!({"metrics": [addr.to_string()]}));
     let gateway = Gateway::start(&site).await;
+    let _socket = WebSocket::open(gateway.addr, "/socket").await;
     let (client, watch) = (Client::new(gateway.addr), Client::new(addr));
     assert_eq!(client.get("/panic").await.status, 502);
     // Sent once more, in vain.
@@ -147,6 +151,10 @@ async fn every_metric_and_every_label_of_a_scrape_is_explained() {
     let states = values("nylon_plugin_workers", "state");
     assert!(states.len() >= 7, "{states:?}");
     let in_a_row = |name: &str| format!("\n| `{name}` |");
+    let ends = values("nylon_websocket_closed_total", "reason");
+    assert!(ends.len() >= 8, "{ends:?}");
+    let absent = missing(book.section("## WebSockets"), ends.iter().map(String::as_str), in_a_row);
+    assert_eq!(absent, [""; 0], "ends of WebSockets");
     let absent = missing(book.section("### States"), states.iter().map(String::as_str), in_a_row);
     assert_eq!(absent, [""; 0], "states of plugins");
     let ends = values("nylon_plugin_worker_failures_total", "cause");

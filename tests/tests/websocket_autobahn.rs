@@ -9,10 +9,11 @@ use std::time::Duration;
 use nylon_tests::{Gateway, Site, watchdog};
 use serde_json::{Value, json};
 
-/// A message, and a frame that breaks the protocol right behind it: the socket is failed at once, as RFC 6455 7.1.7 allows,
-/// and the answer to the message, which comes from a plugin, is not waited for.
-const NOT_STRICT: [&str; 9] =
-    ["3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.2.3", "4.2.4", "4.2.5", "5.15"];
+/// A message, and a frame that breaks the protocol right behind it. The answer to the message comes from a plugin, and is waited
+/// for before the socket is failed, for half a second at most: where the machine takes longer, the case is what Autobahn calls
+/// not strict, as RFC 6455 7.1.7 allows to fail a socket at once.
+const NOT_STRICT: [&str; 10] =
+    ["3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"];
 
 /// How many cases each group has, all options of the default run.
 const CASES: [(&str, usize); 8] =
