@@ -327,6 +327,10 @@ impl Live {
             return;
         };
         let session = conversation.into_session();
+        // Also of those whose client takes its time to go.
+        if self.told.is_some() {
+            self.member.depart();
+        }
         if self.handing_over.take().is_some() {
             // Logging is the next one's: this one is to go now.
             return;
@@ -359,6 +363,9 @@ impl Live {
         self.ending.get_or_insert(Ending { end, error: None });
         self.reading = false;
         self.tell(&wanted, None);
+        if self.conversation.is_none() {
+            self.member.depart();
+        }
         let waits = waits && self.conversation.is_some();
         self.farewell = Some(Farewell {
             closing: Some(wanted),
