@@ -36,7 +36,7 @@ def panels(bench, rows):
         return {axis: [row for row in rows if inside(row, cell)] for axis, cell in cells.items()}
     found = {}
     for row in rows:
-        axis = UNITS[row["unit"]] if row["limit"] else row["unit"]
+        axis = UNITS.get(row["unit"], f"× the limit's {row['unit']}") if row["limit"] else row["unit"]
         found.setdefault(axis, []).append(row)
     return found
 

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use contender::websocket;
 use env::Env;
 
 /// What went wrong, for people.
@@ -41,10 +42,15 @@ struct Cli {
 const FUTEX_PEER: &str = "futex-peer";
 
 fn main() -> ExitCode {
-    let Cli { name, json, options } = Cli::parse();
-    let done = match name.as_str() {
-        FUTEX_PEER => contender::futex::peer(),
-        name => bench(name, options, json),
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let done = match args.first().map(String::as_str) {
+        Some(FUTEX_PEER) => contender::futex::peer(),
+        Some(websocket::CLIENT) => websocket::client::main(&args),
+        Some(websocket::LIBRARY) => websocket::library::main(&args),
+        _ => {
+            let Cli { name, json, options } = Cli::parse();
+            bench(&name, options, json)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

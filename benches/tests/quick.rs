@@ -44,7 +44,9 @@ fn check(name: &str, more: &[&str]) {
         assert_eq!(row["bench"], name, "{case}");
         match row["unit"].as_str() {
             Some("ns" | "per_s") => figures(case, row),
-            Some("ms" | "count") => assert!(row["value"].as_f64() >= Some(0.0), "{case}: {row}"),
+            Some("ms" | "us" | "count" | "KiB" | "CPUs") => {
+                assert!(row["value"].as_f64() >= Some(0.0), "{case}: {row}")
+            }
             unit => panic!("{case}: unit {unit:?}"),
         }
         if row["counts"] != true {
@@ -93,7 +95,8 @@ quick!(
     sparse("--stuck"),
     idle,
     coldstart,
-    gateway
+    gateway,
+    websocket
 );
 
 #[test]

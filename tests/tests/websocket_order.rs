@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nylon_tests::websocket::{WebSocket, frame};
 use nylon_tests::{
-    Client, Exposition, Gateway, Site, eventually, long, ports, telemetry, watchdog,
+    Client, Exposition, Gateway, Site, eventually, long, ports, step, telemetry, watchdog,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -203,10 +203,14 @@ impl Talk {
 async fn a_restart_or_an_upgrade_hands_over_and_loses_nothing() {
     let _dog = watchdog(90);
     let mut site = site(json!({}));
+    // In one folder: an upgrade takes programs from that of the one it has.
+    let [first, next] = ["first", "next"].map(|name| {
+        let file = site.dir().join(name);
+        std::fs::copy(program::plugin("probe"), &file).expect("a copy");
+        file.display().to_string()
+    });
+    site = site.change("probe", json!({"file": first}));
     let mut gateway = Gateway::start(&site).await;
-    let file = site.dir().join("next");
-    std::fs::copy(program::plugin("probe"), &file).expect("a copy");
-    let file = file.display().to_string();
     let (mut idle, idle_id) = greeted(&gateway, "/resume").await;
     idle.ok(json!({"op": "join", "room": "lobby"})).await;
     let mut talks = Vec::new();
@@ -216,7 +220,7 @@ async fn a_restart_or_an_upgrade_hands_over_and_loses_nothing() {
     }
     let verbs: [&[&str]; 4] = [
         &["restart", "probe"],
-        &["plugin", "upgrade", "probe", "--program", &file],
+        &["plugin", "upgrade", "probe", "--program", &next],
         &["plugin", "rollback", "probe"],
         &["reload"],
     ];
@@ -314,6 +318,9 @@ async fn a_reload_touches_only_what_it_changes() {
     site.write(gateway.addr);
     reload(&site).await;
     assert_ne!(resumed(&mut changes, &changes_id).await, pid);
+    // The socket, which lives on, does not keep the worker it came from.
+    let gone = || (!proc::alive(pid)).then_some(());
+    eventually("the worker before the reload ends", SOON, gone).await;
 
     // A plugin that is gone from the file has no other worker to take its sockets over.
     site = site.without("goes");

@@ -10,6 +10,7 @@ mod roundtrip;
 mod session;
 mod sparse;
 mod throughput;
+mod websocket;
 
 use crate::Result;
 use crate::env::Env;
@@ -30,6 +31,7 @@ pub(crate) const ALL: &[Bench] = &[
     ("idle", idle::rows),
     ("coldstart", coldstart::rows),
     ("gateway", gateway::rows),
+    ("websocket", websocket::rows),
 ];
 
 /// The busy limit.

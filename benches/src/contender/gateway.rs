@@ -1,32 +1,30 @@
-//! The gateway as a program, with routes for every row, and the rows' calls on it.
+//! The gateway with routes for every row, and the rows' calls on it.
 
 use std::cell::Cell;
-use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::load::{ANSWER, Load, Target};
+use super::nylon::{Nylon, write};
 use super::upstream;
+use crate::Result;
 use crate::case::{Case, Round, Taken};
 use crate::env::Env;
-use crate::{Result, cpu};
 
 /// Plugins of the gateway; a route has the first few of them.
 pub(crate) const PLUGINS: usize = 3;
 /// How long it may take to serve.
 const READY: Duration = Duration::from_secs(20);
 
-/// A running gateway. Nothing of it is pinned.
+/// A running gateway.
 pub(crate) struct Gateway {
-    child: Child,
-    addr: SocketAddr,
-    dir: PathBuf,
+    nylon: Nylon,
     /// The load's.
     runtime: Runtime,
     /// Requests a second without a plugin, by service, once measured.
@@ -51,32 +49,10 @@ impl Service {
 impl Gateway {
     /// Starts one and waits until it serves.
     pub(crate) fn start(env: &Env) -> Result<Rc<Self>> {
-        env.cpus.unpin();
-        let addr = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
-        let addr = addr.map_err(|e| e.to_string())?;
-        let dir = std::env::temp_dir().join(format!("nylon-bench-{}", std::process::id()));
-        let write = |name: &str, text: &str| {
-            let path = dir.join(name);
-            fs::create_dir_all(path.parent().unwrap_or(&dir)).map_err(|e| e.to_string())?;
-            fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
-        };
-        write("files/answer", ANSWER)?;
-        let sites = dir.join("conf.d");
-        let runtime = json!({"http": [addr.to_string()], "config_dir": sites});
-        write("nylon.yaml", &format!("{runtime:#}\n"))?;
-        write("conf.d/site.yaml", &format!("{:#}\n", site(env, upstream::start()?, &dir)?))?;
-        let log = File::create(dir.join("log")).map_err(|e| e.to_string())?;
-        let child = Command::new(program()?)
-            .args(["run", "-c"])
-            .arg(dir.join("nylon.yaml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(|e| format!("cannot start the gateway: {e}"))?;
+        let nylon = Nylon::start(env, |dir| site(env, upstream::start()?, dir))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| e.to_string())?;
-        let gateway = Self { child, addr, dir, runtime, peaks: [Cell::new(0.0), Cell::new(0.0)] };
+        let gateway = Self { nylon, runtime, peaks: [Cell::new(0.0), Cell::new(0.0)] };
         gateway.ready()?;
         Ok(Rc::new(gateway))
     }
@@ -87,7 +63,7 @@ impl Gateway {
             let target = self.target(service, PLUGINS);
             while let Err(why) = self.runtime.block_on(target.once()) {
                 if began.elapsed() > READY {
-                    let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+                    let log = self.nylon.log();
                     return Err(format!("the gateway does not serve: {why}\n{log}"));
                 }
                 std::thread::sleep(Duration::from_millis(10));
@@ -101,39 +77,15 @@ impl Gateway {
             Service::Static => format!("/static-{plugins}/answer"),
             Service::Proxy => format!("/proxy-{plugins}"),
         };
-        Target { addr: self.addr, path, plugins }
+        Target { addr: self.nylon.addr, path, plugins }
     }
-
-    /// CPU time of the gateway and its workers.
-    fn cpu(&self) -> Duration {
-        let pid = self.child.id();
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let children = tasks.filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
-        let all: String = children.collect::<Vec<_>>().join(" ");
-        let workers = all.split_whitespace().filter_map(|pid| pid.parse().ok());
-        cpu::of(pid) + workers.map(cpu::of).sum::<Duration>()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // Its workers end with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// The program `nylon`: named by whoever built it, or beside this one.
-fn program() -> Result<PathBuf> {
-    let beside = std::env::current_exe().map(|itself| itself.with_file_name("nylon"));
-    let program = std::env::var_os("NYLON_BIN").map(PathBuf::from).or(beside.ok());
-    let program = program.filter(|p| p.exists());
-    program.ok_or_else(|| "the program `nylon` is not built: use `cargo xtask bench`".into())
 }
 
 /// Both services, each behind none, one and all of the plugins.
-fn site(env: &Env, upstream: SocketAddr, dir: &std::path::Path) -> Result<serde_json::Value> {
+fn site(env: &Env, upstream: SocketAddr, dir: &Path) -> Result<Value> {
+    let files = dir.join("files");
+    fs::create_dir_all(&files).map_err(|e| e.to_string())?;
+    write(&files.join("answer"), ANSWER)?;
     let worker = env.echoworker()?;
     let plugins: Vec<_> = (1..=PLUGINS)
         .map(|i| {
@@ -143,7 +95,7 @@ fn site(env: &Env, upstream: SocketAddr, dir: &std::path::Path) -> Result<serde_
         .collect();
     let endpoint = json!({"ip": upstream.ip().to_string(), "port": upstream.port()});
     let services = json!([
-        {"name": "static", "service_type": "static", "static": {"root": dir.join("files")}},
+        {"name": "static", "service_type": "static", "static": {"root": files}},
         {"name": "proxy", "service_type": "http", "algorithm": "round_robin", "endpoints": [endpoint]},
     ]);
     let mut paths = Vec::new();
@@ -220,7 +172,7 @@ impl Case for Requests {
     }
 
     fn cpu(&self) -> Duration {
-        self.gateway.cpu()
+        self.gateway.nylon.cpu()
     }
 }
 

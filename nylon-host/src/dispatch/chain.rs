@@ -1,6 +1,6 @@
 //! Which plugins see a request, in which order, with which payload and policy.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
@@ -107,12 +107,27 @@ impl PluginStep {
 
     /// The same item, bound to what serves by now; `None` where that is what it is bound to.
     pub(super) fn rebound(&self) -> Option<Self> {
-        let binding = self.plugin.binding().filter(|b| !Arc::ptr_eq(b, &self.binding))?;
+        let binding = self.plugin.binding().filter(|b| !b.is_same(&self.binding))?;
         let mut item = self.item.clone();
         if matches!(item.payload, Payload::Id(_)) {
             item.payload = Payload::Constant(self.constant.clone());
         }
         Some(Self::new(self.plugin.clone(), binding, item, self.slot))
+    }
+
+    /// The same item, without a hold on the workers it is bound to.
+    fn unbound(&self) -> Self {
+        let Self { plugin, binding, item, payload_id, slot, shared, constant, names: _ } = self;
+        Self {
+            plugin: plugin.clone(),
+            binding: binding.unbound(),
+            item: item.clone(),
+            payload_id: *payload_id,
+            slot: *slot,
+            shared: *shared,
+            constant: constant.clone(),
+            names: HeaderNames::default(),
+        }
     }
 
     pub(super) fn policy(&self, phase: Phase) -> Policy {
@@ -170,9 +185,35 @@ pub struct Chain {
     /// What its WebSockets may do.
     pub(super) websockets: Arc<WebSockets>,
     pub(super) sockets: Sockets,
+    /// Itself as its WebSockets have it.
+    long: OnceLock<Arc<Chain>>,
 }
 
 impl Chain {
+    /// The same for what lives long: it keeps no workers whose place others have taken, as a request does.
+    pub(super) fn for_long(&self) -> Arc<Self> {
+        let step = |step: &Step| match step {
+            Step::Plugin(step) => Step::Plugin(Box::new(step.unbound())),
+            Step::RequestHeaders(modifier) => Step::RequestHeaders(modifier.clone()),
+            Step::ResponseHeaders(modifier) => Step::ResponseHeaders(modifier.clone()),
+        };
+        let long = self.long.get_or_init(|| {
+            Arc::new(Self {
+                steps: self.steps.iter().map(step).collect(),
+                service: self.service.as_ref().map(PluginStep::unbound),
+                slots: self.slots,
+                reads_late: self.reads_late,
+                failure_header: self.failure_header,
+                tracing: self.tracing.clone(),
+                tasks: self.tasks.clone(),
+                websockets: self.websockets.clone(),
+                sockets: self.sockets.clone(),
+                long: OnceLock::new(),
+            })
+        });
+        long.clone()
+    }
+
     /// The plugin items of the middleware, in order.
     pub(super) fn plugins(&self) -> impl Iterator<Item = &PluginStep> {
         self.steps.iter().filter_map(|step| match step {
@@ -218,6 +259,7 @@ impl Host {
             tasks: self.tasks().clone(),
             websockets: Arc::default(),
             sockets: self.sockets().clone(),
+            long: OnceLock::new(),
         };
         ChainBuilder { bound, chain, pairs: Vec::new() }
     }

@@ -14,7 +14,7 @@ mod redis;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,8 @@ impl Hub {
         let connection = self.memory.attach(&id, namespace, Outbox::new(overflow, send_queue));
         self.note(|| Change::Came { id: connection.id.clone() });
         let budget = Budget::new(self.memory.limits().broadcast_rate, Instant::now());
-        Member { hub: self.clone(), connection, budget: Mutex::new(budget) }
+        let (budget, departed) = (Mutex::new(budget), AtomicBool::new(false));
+        Member { hub: self.clone(), connection, budget, departed }
     }
 
     /// Sends a message to all members of a room: those of this node first, the sender among them if it is one. Returns how
@@ -221,6 +222,7 @@ pub(crate) struct Member {
     hub: Arc<Hub>,
     connection: Arc<Connection>,
     budget: Mutex<Budget>,
+    departed: AtomicBool,
 }
 
 impl Member {
@@ -273,10 +275,20 @@ impl Member {
     }
 }
 
-impl Drop for Member {
-    fn drop(&mut self) {
+impl Member {
+    /// Leaves all rooms, and is found by its id no longer. It is to join none after that.
+    pub(crate) fn depart(&self) {
+        if self.departed.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let rooms = self.hub.memory.detach(&self.connection);
         self.hub.note(|| Change::Gone { id: self.connection.id.clone(), rooms });
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.depart();
     }
 }
 

@@ -73,6 +73,7 @@ impl Outbox {
     }
 
     /// Queues a frame of the connection's own; of those that count for its window none is dropped under [`Overflow::Block`].
+    /// For the task that takes frames out, and looks for them next: it is not woken.
     pub(crate) fn push(&self, out: Out) -> Pushed {
         let mut waiting = self.lock();
         let waits = self.overflow == Overflow::Block && out.cost > 0;
@@ -85,7 +86,6 @@ impl Outbox {
         if pushed != Pushed::Overflowed {
             waiting.put(out);
         }
-        wake(waiting);
         pushed
     }
 
@@ -307,13 +307,13 @@ mod tests {
         let waker = woken.clone().into();
         let outbox = Outbox::new(Overflow::Close, 10);
         assert!(outbox.poll_pop(&mut Context::from_waker(&waker)).is_pending());
-        outbox.push(out(8, 0));
-        outbox.push(out(1, 0));
+        outbox.push_shared(&Bytes::from(vec![0; 8]));
+        outbox.push_shared(&Bytes::from(vec![0; 1]));
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         while pop(&outbox).is_some() {}
         assert!(outbox.poll_pop(&mut Context::from_waker(&waker)).is_pending());
-        outbox.push(out(8, 0));
-        outbox.push(out(8, 0));
+        outbox.push_shared(&Bytes::from(vec![0; 8]));
+        outbox.push_shared(&Bytes::from(vec![0; 8]));
         assert_eq!(woken.0.load(Ordering::Relaxed), 2);
     }
 

@@ -226,6 +226,24 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
+    /// The same without a hold on its workers: they are drained as if it were not there.
+    pub(crate) fn unbound(&self) -> Arc<Self> {
+        Arc::new(Self {
+            spec: self.spec.clone(),
+            registry: self.registry.clone(),
+            bounds: self.bounds.clone(),
+            superseded: self.superseded.clone(),
+            // Nobody's: numbers begin with 1.
+            number: 0,
+            orders: self.orders.clone(),
+        })
+    }
+
+    /// Whether both are to the same workers.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
+    }
+
     fn built(&self) -> Built {
         let Self { spec, registry, bounds, number, .. } = self;
         let (spec, registry, bounds) = (spec.clone(), registry.clone(), bounds.clone());

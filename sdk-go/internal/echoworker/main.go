@@ -39,6 +39,8 @@ func main() {
 	plugin.AddPhaseHandler("burner", burner)
 	plugin.AddPhaseHandler("body", body)
 	plugin.AddPhaseHandler("filters", filters)
+	plugin.AddPhaseHandler("echo", socketEcho)
+	plugin.AddPhaseHandler("room", socketRoom)
 	sdk.Serve()
 }
 

@@ -81,6 +81,8 @@ pub(super) struct Live {
     /// The workers it has are no longer those that serve.
     superseded: Option<Signal>,
     clock: Pin<Box<Sleep>>,
+    /// When it was polled last.
+    now: Instant,
     /// The next ping, and by when an answer to the last is due.
     ping_at: Instant,
     pong_due: Option<Instant>,
@@ -132,6 +134,7 @@ impl Live {
             leaving: signal(&chain.sockets.leaving),
             superseded: None,
             clock: Box::pin(sleep_until(ping_at)),
+            now,
             ping_at,
             pong_due: None,
             heard_bytes: 0,
@@ -167,6 +170,7 @@ impl Live {
 
     /// No worker has it any more, and none will.
     pub(super) fn orphaned(&mut self) {
+        self.now = Instant::now();
         self.close(SocketEnd::Worker, closing(1012, "the plugin is being restarted"), false);
     }
 
@@ -192,6 +196,7 @@ impl Live {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        self.now = Instant::now();
         if came(&mut self.leaving, cx) {
             self.close(SocketEnd::Shutdown, closing(1001, "the gateway is going away"), true);
         }
@@ -291,7 +296,7 @@ impl Live {
             return self.give_back(cost);
         }
         self.held += cost;
-        self.held_until = Some(Instant::now() + wait);
+        self.held_until = Some(self.now + wait);
     }
 
     fn give_back(&mut self, cost: u32) {
@@ -312,7 +317,7 @@ impl Live {
         if let Some(conversation) = &mut self.conversation {
             conversation.hand_over();
             self.reading = false;
-            self.handing_over = Some(Instant::now() + HAND_OVER);
+            self.handing_over = Some(self.now + HAND_OVER);
         }
     }
 
@@ -322,6 +327,10 @@ impl Live {
             return;
         };
         let session = conversation.into_session();
+        // Also of those whose client takes its time to go.
+        if self.told.is_some() {
+            self.member.depart();
+        }
         if self.handing_over.take().is_some() {
             // Logging is the next one's: this one is to go now.
             return;
@@ -350,10 +359,13 @@ impl Live {
         if self.farewell.is_some() {
             return;
         }
-        let now = Instant::now();
+        let now = self.now;
         self.ending.get_or_insert(Ending { end, error: None });
         self.reading = false;
         self.tell(&wanted, None);
+        if self.conversation.is_none() {
+            self.member.depart();
+        }
         let waits = waits && self.conversation.is_some();
         self.farewell = Some(Farewell {
             closing: Some(wanted),
@@ -374,7 +386,7 @@ impl Live {
             }
             conversation.closed(closing);
         }
-        self.told = Some(Instant::now() + self.options.close_timeout);
+        self.told = Some(self.now + self.options.close_timeout);
         self.handing_over = None;
     }
 
@@ -448,7 +460,7 @@ impl Live {
     fn heard(&mut self) {
         self.heard_bytes = self.socket.received();
         self.pong_due = None;
-        self.ping_at = Instant::now() + self.options.ping_interval;
+        self.ping_at = self.now + self.options.ping_interval;
     }
 
     /// The connection is of no use any more.
@@ -463,7 +475,7 @@ impl Live {
     /// Pings, and what took too long.
     fn poll_clock(&mut self, cx: &mut Context<'_>) {
         loop {
-            self.on_time(Instant::now());
+            self.on_time(self.now);
             let farewell = self.farewell.as_ref();
             let pings = self.farewell.is_none() && self.connected && self.handing_over.is_none();
             let dues = [
@@ -484,6 +496,7 @@ impl Live {
             if self.clock.as_mut().poll(cx).is_pending() {
                 return;
             }
+            self.now = Instant::now();
         }
     }
 
@@ -570,7 +583,7 @@ impl Live {
         {
             self.socket.close(farewell.closing.as_ref());
             farewell.waits_until = None;
-            farewell.sent = Some(Instant::now() + self.options.close_timeout);
+            farewell.sent = Some(self.now + self.options.close_timeout);
             // Its deadline has to be waited for.
             cx.waker().wake_by_ref();
         }

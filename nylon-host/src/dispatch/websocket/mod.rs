@@ -86,6 +86,7 @@ impl Guard {
         exchange.headers = head.into_parts().0.headers;
         exchange.seal();
         exchange.streams();
+        exchange.chain = chain.for_long();
         let response = respond_with((exchange.status, exchange.headers.clone()), Body::empty());
         let tasks = chain.tasks.clone();
         counts.opened();
@@ -190,6 +191,9 @@ impl Exchange {
         let end = Instant::now() + RESUME;
         let Ok(_turn) = step.plugin.resumes.acquire().await else { return false };
         while Instant::now() < end {
+            if step.plugin.binding().is_none() {
+                return false; // It is no plugin any more.
+            }
             // What a reload brought up has another binding.
             let rebound = step.rebound();
             let step = rebound.as_ref().unwrap_or(step);
