@@ -219,6 +219,7 @@ async fn sockets_end_once_and_leave_nothing() {
     assert_eq!(sessions.len(), 1, "the witness alone: {sessions:?}");
     witness.close(Some(1000), "").await;
     witness.closed().await;
+    drop(witness);
     let row = telemetry::settled(gateway.pid(), "probe").await;
     assert_eq!((row.sessions, row.in_flight), (0, 0));
     assert_eq!(gateway.worker().await, worker, "it has served them all");

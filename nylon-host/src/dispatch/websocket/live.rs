@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::config::{OnWorkerLoss, WebSockets};
+use crate::config::{OnWorkerLoss, SlowClient, WebSockets};
 use crate::dispatch::Chain;
 use crate::error::Failure;
 use crate::metrics::{PluginMetrics, SocketEnd, Way};
@@ -165,7 +165,7 @@ impl Live {
         // What the last worker asked and sent is no business of this one.
         self.sizes.clear();
         (self.held, self.held_until, self.joined) = (0, None, 0);
-        self.member.outbox().forget_costs();
+        self.member.outbox().take_costs();
         Ok(())
     }
 
@@ -564,7 +564,10 @@ impl Live {
                 match self.socket.poll_flush(cx) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(e)) => return self.on_unwritten(&e),
-                    Poll::Pending => break false,
+                    Poll::Pending => {
+                        self.on_slow();
+                        break false;
+                    }
                 }
             }
             if budget == 0 {
@@ -607,6 +610,14 @@ impl Live {
             }
         } else if let Poll::Ready(Err(e)) = self.socket.poll_flush(cx) {
             self.on_unwritten(&e);
+        }
+    }
+
+    /// The client takes nothing now. Where nobody is to wait for it, what waits fills its queue, and not the worker's window.
+    fn on_slow(&mut self) {
+        if self.options.slow_client != SlowClient::Block {
+            let costs = self.member.outbox().take_costs() + std::mem::take(&mut self.joined);
+            self.give_back(costs);
         }
     }
 
