@@ -159,14 +159,18 @@ impl Wire {
 
     /// Ends all connections with RST. Returns how many there were.
     pub fn reset(&self) -> usize {
+        // First: they go as soon as they hear of it.
+        let count = self.fate.receiver_count() - 1;
         self.fate.send_modify(|fate| fate.reset += 1);
-        self.fate.receiver_count() - 1
+        count
     }
 
     /// From now on nothing passes on the connections there are, for ever; they stay open. Returns how many there were.
     pub fn hush(&self) -> usize {
+        // First: they go as soon as they hear of it.
+        let count = self.fate.receiver_count() - 1;
         self.fate.send_modify(|fate| fate.hushed += 1);
-        self.fate.receiver_count() - 1
+        count
     }
 }
 

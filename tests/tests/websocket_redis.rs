@@ -138,6 +138,7 @@ async fn a_gateway_takes_its_leave() {
     a.size_becomes("lobby", 2).await;
     two.signal(Signal::SIGTERM);
     assert_eq!(b.closed().await.0, 1001);
+    drop(b);
     // What is said in the last OnClose still crosses.
     assert_eq!(a.text().await, format!("bye {id}"));
     assert_eq!(two.exit(SOON).await.code(), Some(0), "{}", two.log());
