@@ -17,10 +17,11 @@ const UPGRADE: &str = "Host: localhost\r\nConnection: keep-alive, Upgrade\r\nUpg
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
 fn site() -> Site {
+    // As middleware: of a service only the request filter runs, and no Logging.
     Site::new().plugin("probe").service("rooms", "probe", "ws-rooms", Value::Null).path(
         "/rooms",
         "rooms",
-        &[],
+        &[step("probe", "ws-rooms")],
     )
 }
 
@@ -83,7 +84,7 @@ async fn what_is_no_handshake_is_refused_and_says_why() {
     let watched = ports::free();
     let origins =
         json!({"websocket": {"origins": ["https://example.com", "https://*.example.org"]}});
-    let site = site().path_with("/mine", "rooms", &[], origins);
+    let site = site().path_with("/mine", "rooms", &[step("probe", "ws-rooms")], origins);
     let site = site.runtime(json!({"metrics": [watched.to_string()]}));
     let gateway = Gateway::start(&site).await;
     let without = |name: &str| -> String {

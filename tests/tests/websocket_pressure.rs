@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nylon_tests::websocket::frame;
 use nylon_tests::{
-    Client, Exposition, Gateway, Site, WebSocket, eventually, ports, proc, watchdog,
+    Client, Exposition, Gateway, Site, WebSocket, eventually, ports, proc, step, watchdog,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -32,7 +32,9 @@ impl Running {
         let site = site.service("echo", "probe", "ws-echo", Value::Null).path("/echo", "echo", &[]);
         let site = site.service("rooms", "probe", "ws-rooms", Value::Null);
         let site = paths.iter().fold(site, |site, (path, options)| {
-            site.path_with(path, "rooms", &[], json!({"websocket": options}))
+            // As middleware: a service has no Logging.
+            let rooms = [step("probe", "ws-rooms")];
+            site.path_with(path, "rooms", &rooms, json!({"websocket": options}))
         });
         let gateway = Gateway::start(&site).await;
         Running { gateway, site, watch: Client::new(addr) }
