@@ -53,8 +53,9 @@ func TestChat(t *testing.T) {
 
 func TestUpgradeOfThePluginKeepsTheRoom(t *testing.T) {
 	h := nylontest.New(t, register)
-	ada, bob := enter(h, "lobby", "ada"), enter(h, "lobby", "bob")
+	ada := enter(h, "lobby", "ada")
 	hears(t, ada, said{Event: "join", From: "ada", Here: 1})
+	bob := enter(h, "lobby", "bob")
 	hears(t, ada, said{Event: "join", From: "bob", Here: 2})
 	ada.Resume()
 	bob.SendText("still there?")

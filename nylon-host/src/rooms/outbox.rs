@@ -122,9 +122,11 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// What waits is nobody's any more: its costs are not to be given back.
-    pub(crate) fn forget_costs(&self) {
-        self.lock().frames.iter_mut().for_each(|out| out.cost = 0);
+    /// What everything that waits has cost, which is not to be given back again.
+    pub(crate) fn take_costs(&self) -> u32 {
+        let mut waiting = self.lock();
+        let costs = waiting.frames.iter_mut().map(|out| mem::take(&mut out.cost));
+        costs.fold(0, u32::saturating_add)
     }
 
     /// Whether the socket is to be closed with 1008.
@@ -268,7 +270,8 @@ mod tests {
         assert_eq!(outbox.push(out(6, 4)), Pushed::Dropped { cost: 3, frames: 2 });
         let made = outbox.push_shared(&Bytes::from(vec![0; 7]));
         assert_eq!(made, Made::Dropped { cost: 4, frames: 1 });
-        assert_eq!(all(&outbox), [(7, 4)]);
+        assert_eq!(outbox.take_costs(), 4);
+        assert_eq!(all(&outbox), [(7, 0)]);
     }
 
     #[test]

@@ -110,8 +110,13 @@ fn binary(len: usize) -> Message {
 }
 
 async fn said(conversation: &mut Conversation) -> Result<Said, Failure> {
-    let said = poll_fn(|cx| conversation.poll_said(cx));
-    tokio::time::timeout(LONG, said).await.expect("something is said")
+    loop {
+        let said = poll_fn(|cx| conversation.poll_said(cx));
+        match tokio::time::timeout(LONG, said).await.expect("something is said") {
+            Ok(Said::Piece(cost)) => conversation.give_back(cost),
+            other => return other,
+        }
+    }
 }
 
 /// A message to the client; given back.
@@ -130,7 +135,12 @@ async fn quiet(conversation: &mut Conversation) -> bool {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
-    poll_fn(|cx| Poll::Ready(conversation.poll_said(cx).is_pending())).await
+    loop {
+        match poll_fn(|cx| Poll::Ready(conversation.poll_said(cx))).await {
+            Poll::Ready(Ok(Said::Piece(cost))) => conversation.give_back(cost),
+            said => return said.is_pending(),
+        }
+    }
 }
 
 async fn ready(conversation: &mut Conversation) {

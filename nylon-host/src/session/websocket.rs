@@ -14,6 +14,8 @@ use crate::websocket::{Closing, Kind, Message};
 /// What a worker says, in the order it does. A message comes with what it costs, to be given back once it was handed on.
 #[derive(Debug)]
 pub(crate) enum Said {
+    /// A piece of a message that is not whole: its cost is to be given back, or the rest may never come.
+    Piece(u32),
     /// To the client.
     Message(Message, u32),
     /// The socket is to be closed. Nothing to the client follows.
@@ -127,7 +129,7 @@ impl Machine {
         Ok(Heard::Said(said, cost))
     }
 
-    /// A piece of a message. What came before its last piece is given back as it is joined: a message may be larger than
+    /// A piece of a message. What came before its last piece is to be given back before that: a message may be larger than
     /// the window.
     fn on_piece(
         &mut self,
@@ -146,13 +148,17 @@ impl Machine {
         }
         partial.too_large |= partial.bytes.len() + piece.len() > self.max_message;
         if frame.has(wire::FLAG_MORE) {
-            if partial.too_large || self.drops(whom) {
+            let dropped = partial.too_large || self.drops(whom);
+            if dropped {
                 partial.bytes = BytesMut::new();
             } else {
                 partial.bytes.extend_from_slice(&piece);
             }
             self.partial = Some(partial);
-            return Ok(Heard::Nothing(cost));
+            return Ok(match dropped {
+                true => Heard::Nothing(cost),
+                false => Heard::Said(Said::Piece(cost), 0),
+            });
         }
         if self.drops(whom) {
             return Ok(Heard::Nothing(cost));

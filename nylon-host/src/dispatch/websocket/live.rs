@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::config::{OnWorkerLoss, WebSockets};
+use crate::config::{OnWorkerLoss, SlowClient, WebSockets};
 use crate::dispatch::Chain;
 use crate::error::Failure;
 use crate::metrics::{PluginMetrics, SocketEnd, Way};
@@ -69,6 +69,10 @@ pub(super) struct Live {
     ending: Option<Ending>,
     member: Member,
     hub: Arc<Hub>,
+    /// Nothing waits for the client. While something does, a message the worker sends costs what all its pieces do: it could
+    /// have any number of large ones wait for a small part of their cost.
+    drained: bool,
+    joined: u32,
     /// Of the worker's window what its broadcasts are to wait for, and until when.
     held: u32,
     held_until: Option<Instant>,
@@ -125,6 +129,8 @@ impl Live {
             ending: None,
             member,
             hub: chain.sockets.hub.clone(),
+            drained: true,
+            joined: 0,
             held: 0,
             held_until: None,
             sizes: VecDeque::new(),
@@ -158,8 +164,8 @@ impl Live {
         self.reading = true;
         // What the last worker asked and sent is no business of this one.
         self.sizes.clear();
-        (self.held, self.held_until) = (0, None);
-        self.member.outbox().forget_costs();
+        (self.held, self.held_until, self.joined) = (0, None, 0);
+        self.member.outbox().take_costs();
         Ok(())
     }
 
@@ -232,6 +238,8 @@ impl Live {
 
     fn on_said(&mut self, said: Said) {
         match said {
+            Said::Piece(cost) if self.drained => self.give_back(cost),
+            Said::Piece(cost) => self.joined += cost,
             Said::Message(message, cost) => self.send(&message, cost),
             Said::Close(wanted) => self.close(SocketEnd::Plugin, wanted, false),
             Said::Ping(payload) if self.farewell.is_none() => self.socket.ping(&payload),
@@ -249,6 +257,7 @@ impl Live {
             }
             Said::Broadcast(room, message, cost) => self.broadcast(&room, &message, cost),
             Said::SendTo(id, message, cost) => {
+                let cost = cost + std::mem::take(&mut self.joined);
                 self.hub.send_to(&id, message.kind, &message.bytes);
                 self.give_back(cost);
             }
@@ -270,11 +279,13 @@ impl Live {
 
     /// A message of the worker to this client.
     fn send(&mut self, message: &Message, cost: u32) {
+        let cost = cost + std::mem::take(&mut self.joined);
         let gone = self.farewell.as_ref().is_some_and(|f| f.waits_until.is_none());
         if gone || !self.connected {
             return self.give_back(cost);
         }
         let frame = frame::message(message.kind, &message.bytes);
+        self.drained = false;
         match self.member.outbox().push(Out { frame, cost }) {
             Pushed::Queued => {}
             Pushed::Dropped { cost, frames } => {
@@ -288,6 +299,7 @@ impl Live {
 
     /// A message of the worker to a room. Who makes too much of it waits for its window.
     fn broadcast(&mut self, room: &str, message: &Message, cost: u32) {
+        let cost = cost + std::mem::take(&mut self.joined);
         let wait = match RoomName::parse(room) {
             Ok(room) => self.member.broadcast(&room, message.kind, &message.bytes).1,
             Err(_) => Duration::ZERO,
@@ -552,7 +564,10 @@ impl Live {
                 match self.socket.poll_flush(cx) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(e)) => return self.on_unwritten(&e),
-                    Poll::Pending => break false,
+                    Poll::Pending => {
+                        self.on_slow();
+                        break false;
+                    }
                 }
             }
             if budget == 0 {
@@ -569,6 +584,11 @@ impl Live {
             self.give_back(out.cost);
             self.socket.push(out.frame);
         };
+        self.drained = drained;
+        if drained {
+            let joined = std::mem::take(&mut self.joined);
+            self.give_back(joined);
+        }
         if self.member.outbox().overflowed() {
             self.close(SocketEnd::Slow, closing(1008, "too slow"), false);
         }
@@ -590,6 +610,14 @@ impl Live {
             }
         } else if let Poll::Ready(Err(e)) = self.socket.poll_flush(cx) {
             self.on_unwritten(&e);
+        }
+    }
+
+    /// The client takes nothing now. Where nobody is to wait for it, what waits fills its queue, and not the worker's window.
+    fn on_slow(&mut self) {
+        if self.options.slow_client != SlowClient::Block {
+            let costs = self.member.outbox().take_costs() + std::mem::take(&mut self.joined);
+            self.give_back(costs);
         }
     }
 
