@@ -239,9 +239,9 @@ func (c *Conversation) lost() (lane.Job, *lane.Class) {
 	return c.add(event{method: wire.MethodWebsocketOnClose})
 }
 
-// leave notes that the socket is closed, and how; the first of several counts. The caller holds mu.
+// leave notes that the client is gone, and how; the first of several counts. The caller holds mu.
 func (c *Conversation) leave(to stage, code uint16, reason string) {
-	if c.code == 0 {
+	if c.stage < gone {
 		c.code, c.reason = code, reason
 		if code == 0 {
 			c.code = closeNone

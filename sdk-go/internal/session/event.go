@@ -115,9 +115,6 @@ func (c *Conversation) deliver(e *event) {
 	switch {
 	case e.method == wire.MethodWebsocketHandOver:
 	case e.method == wire.MethodWebsocketOnClose:
-		c.mu.Lock()
-		c.leave(gone, c.code, c.reason)
-		c.mu.Unlock()
 		c.listener.Closed()
 	case c.broken: // only whoever delivers writes it
 	case e.method == wire.MethodWebsocketOnMessageText:
@@ -203,12 +200,7 @@ func (c *Conversation) data(f *lane.Frame) (lane.Job, *lane.Class, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		// A client that closed still gets what is said to its earlier messages (SPEC 5.11); one that is gone, nothing.
-		to := c.stage
-		if closing.Code == closeAbnormal {
-			to = gone
-		}
-		c.leave(to, closing.Code, closing.Reason)
+		c.leave(gone, closing.Code, closing.Reason)
 	case wire.MethodWebsocketHandOver:
 		if c.stage == open {
 			c.stage = leaving // who waits for the client waits no more; the context is for those who go on
