@@ -134,13 +134,18 @@ async fn every_metric_and_every_label_of_a_scrape_is_explained() {
     };
     let families: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let book = Runbook::read();
     for name in declared_metrics() {
+        // Those of a Redis are there only with one.
+        if name.starts_with("nylon_redis_") {
+            assert!(book.section("## Metrics").contains(&format!("`{name}")), "{name}");
+            continue;
+        }
         assert!(
             families.iter().any(|family| family.starts_with(&name)),
             "{name} is not in the scrape:\n{text}"
         );
     }
-    let book = Runbook::read();
     assert_eq!(missing(book.section("## Metrics"), families.iter().copied(), ticked), [""; 0]);
 
     let scrape = Exposition::read(&text);
