@@ -17,12 +17,8 @@ const UPGRADE: &str = "Host: localhost\r\nConnection: keep-alive, Upgrade\r\nUpg
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
 fn site() -> Site {
-    // As middleware: of a service only the request filter runs, and no Logging.
-    Site::new().plugin("probe").service("rooms", "probe", "ws-rooms", Value::Null).path(
-        "/rooms",
-        "rooms",
-        &[step("probe", "ws-rooms")],
-    )
+    let site = Site::new().plugin("probe");
+    site.path("/rooms", "ready-probe", &[step("probe", "ws-rooms")])
 }
 
 /// The head of the answer to `request`, and the connection.
@@ -41,7 +37,11 @@ async fn the_101_has_what_plugins_and_modifiers_set() {
     let _dog = watchdog(60);
     let set = json!({"set": [{"name": "x-set", "value": "yes"}], "remove": ["x-ws-not"]});
     let modifier = json!({"plugin": "ResponseHeaderModifier", "payload": set});
-    let site = site().path("/modified", "rooms", &[modifier]);
+    let site = site().service("rooms", "probe", "ws-rooms", Value::Null).path(
+        "/modified",
+        "rooms",
+        &[modifier],
+    );
     let gateway = Gateway::start(&site).await;
 
     let path = "/modified?header=mine&protocol=v2.chat";
@@ -84,7 +84,7 @@ async fn what_is_no_handshake_is_refused_and_says_why() {
     let watched = ports::free();
     let origins =
         json!({"websocket": {"origins": ["https://example.com", "https://*.example.org"]}});
-    let site = site().path_with("/mine", "rooms", &[step("probe", "ws-rooms")], origins);
+    let site = site().path_with("/mine", "ready-probe", &[step("probe", "ws-rooms")], origins);
     let site = site.runtime(json!({"metrics": [watched.to_string()]}));
     let gateway = Gateway::start(&site).await;
     let without = |name: &str| -> String {
@@ -221,6 +221,7 @@ async fn it_is_logged_when_it_is_over_with_what_was_sent() {
 
     ws.close(Some(1000), "").await;
     assert_eq!(ws.closed().await.0, 1000);
+    drop(ws);
     assert_eq!(eventually("Logging", SOON, logged).await, "ws logged 101");
     let trace = site.trace();
     let at = |start: &str| trace.iter().position(|line| line.starts_with(start));
@@ -265,6 +266,7 @@ async fn there_are_no_more_than_the_plugin_may_have() {
 
     first.close(None, "").await;
     assert_eq!(first.closed().await.0, 1005);
+    drop(first);
     let end = tokio::time::Instant::now() + SOON;
     let mut third = loop {
         match WebSocket::try_open(gateway.addr, "/echo", &[]).await {

@@ -30,11 +30,9 @@ impl Running {
         let addr = ports::free();
         let site = Site::new().plugin("probe").runtime(json!({"metrics": [addr.to_string()]}));
         let site = site.service("echo", "probe", "ws-echo", Value::Null).path("/echo", "echo", &[]);
-        let site = site.service("rooms", "probe", "ws-rooms", Value::Null);
+        let rooms = [step("probe", "ws-rooms")];
         let site = paths.iter().fold(site, |site, (path, options)| {
-            // As middleware: a service has no Logging.
-            let rooms = [step("probe", "ws-rooms")];
-            site.path_with(path, "rooms", &rooms, json!({"websocket": options}))
+            site.path_with(path, "ready-probe", &rooms, json!({"websocket": options}))
         });
         let gateway = Gateway::start(&site).await;
         Running { gateway, site, watch: Client::new(addr) }
@@ -151,8 +149,8 @@ async fn a_callback_that_never_returns_holds_nobody_up() {
 async fn a_client_that_does_not_read_stops_the_plugin_and_not_the_gateway() {
     let _dog = watchdog(60);
     let running = Running::start(&[("/rooms", json!({}))]).await;
-    let (mut slow, id) = running.open("/rooms").await;
-    let (mut other, _) = running.open("/rooms").await;
+    let (mut slow, id) = running.open("/rooms?bye=lobby").await;
+    let (mut other, _) = running.open("/rooms?join=lobby").await;
     let before = running.rss();
     slow.tell(json!({"op": "flood", "n": 1 << 30})).await;
     let taken = running.flooded().await;
@@ -173,6 +171,9 @@ async fn a_client_that_does_not_read_stops_the_plugin_and_not_the_gateway() {
     drop(slow);
     running.traced("ws flood stopped").await;
     running.traced(&format!("ws close {id} 1006")).await;
+    // What it was to get holds no window any more: OnClose can speak to a room.
+    assert_eq!(other.text().await, r#"{"op":"join"}"#);
+    assert_eq!(other.text().await, format!("bye {id}"));
     assert_eq!(running.metric("dropped_messages_total", &[]).await, 0.0);
 }
 
@@ -217,6 +218,7 @@ async fn a_slow_client_is_closed_where_its_route_says_so() {
     running.traced(&format!("ws close {id} 1008")).await;
     // One that reads after all is told.
     assert_eq!(slow.closed().await, (1008, "too slow".into()));
+    drop(slow);
     running.counts("closed_total", &[("reason", "slow")], 1.0).await;
     // One that never does is not waited for.
     let (mut gone, id) = running.open("/quick").await;

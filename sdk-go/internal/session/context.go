@@ -98,7 +98,7 @@ func (c *Conversation) Context() context.Context {
 	if c.ctx == nil {
 		base, cancel := context.WithCancelCause(context.Background())
 		c.ctx = &socketCtx{base, cancel, c.inv}
-		if c.stage >= gone {
+		if c.stage >= parting {
 			c.cancel()
 		}
 	}

@@ -70,6 +70,7 @@ const (
 	asked   stage = iota // the verdict is on its way
 	open                 // the host opened it
 	leaving              // another worker takes it over
+	parting              // it is closed, and the client still gets what is said to what it said before, unless that waits
 	gone                 // nothing reaches the client any more, but rooms are there
 	void                 // nothing reaches the host
 	over                 // the final frame is claimed
@@ -239,9 +240,9 @@ func (c *Conversation) lost() (lane.Job, *lane.Class) {
 	return c.add(event{method: wire.MethodWebsocketOnClose})
 }
 
-// leave notes that the client is gone, and how; the first of several counts. The caller holds mu.
+// leave notes that the client is gone or about to go, and how; the first of several counts. The caller holds mu.
 func (c *Conversation) leave(to stage, code uint16, reason string) {
-	if c.stage < gone {
+	if c.stage < parting {
 		c.code, c.reason = code, reason
 		if code == 0 {
 			c.code = closeNone

@@ -115,6 +115,9 @@ func (c *Conversation) deliver(e *event) {
 	switch {
 	case e.method == wire.MethodWebsocketHandOver:
 	case e.method == wire.MethodWebsocketOnClose:
+		c.mu.Lock()
+		c.leave(gone, 0, "")
+		c.mu.Unlock()
 		c.listener.Closed()
 	case c.broken: // only whoever delivers writes it
 	case e.method == wire.MethodWebsocketOnMessageText:
@@ -200,7 +203,11 @@ func (c *Conversation) data(f *lane.Frame) (lane.Job, *lane.Class, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		c.leave(gone, closing.Code, closing.Reason)
+		to := parting
+		if closing.Code == closeAbnormal {
+			to = gone // nobody is there any more
+		}
+		c.leave(to, closing.Code, closing.Reason)
 	case wire.MethodWebsocketHandOver:
 		if c.stage == open {
 			c.stage = leaving // who waits for the client waits no more; the context is for those who go on

@@ -60,7 +60,9 @@ func (c *Conversation) pieces(method uint32, head, rest []byte) error {
 	for piece, begun := head, false; ; begun = true {
 		cost := uint64(len(piece) + wire.LimitMessageCost)
 		if c.out.Room() < cost {
-			c.await(func() bool { return c.out.Room() >= cost || c.gaveUp(method, begun) || c.stage == leaving && !begun })
+			c.await(func() bool {
+				return c.out.Room() >= cost || c.gaveUp(method, begun) || c.stage == leaving && !begun || c.stage == parting
+			})
 		}
 		if c.gaveUp(method, begun) || c.out.Room() < cost {
 			if begun && c.stage < void && c.farewell == nil { // what comes next is no more of it

@@ -293,7 +293,7 @@ impl Live {
                 self.give_back(cost);
             }
             // Seen where the queue is emptied.
-            Pushed::Overflowed => {}
+            Pushed::Overflowed => self.give_back(cost),
         }
     }
 
@@ -400,6 +400,7 @@ impl Live {
         }
         self.told = Some(self.now + self.options.close_timeout);
         self.handing_over = None;
+        self.free_window();
     }
 
     fn because(&mut self, why: &str) {
@@ -482,6 +483,7 @@ impl Live {
         if let Some(farewell) = &mut self.farewell {
             farewell.waits_until = None;
         }
+        self.free_window();
     }
 
     /// Pings, and what took too long.
@@ -527,10 +529,12 @@ impl Live {
         }
         match &mut self.farewell {
             Some(farewell) => {
+                let given_up = farewell.sent.unwrap_or(farewell.drains_until) <= now;
                 if farewell.waits_until.is_some_and(|by| by <= now) {
                     farewell.waits_until = None;
+                    self.free_window();
                 }
-                if self.connected && farewell.sent.unwrap_or(farewell.drains_until) <= now {
+                if self.connected && given_up {
                     self.disconnect();
                 }
             }
@@ -616,9 +620,14 @@ impl Live {
     /// The client takes nothing now. Where nobody is to wait for it, what waits fills its queue, and not the worker's window.
     fn on_slow(&mut self) {
         if self.options.slow_client != SlowClient::Block {
-            let costs = self.member.outbox().take_costs() + std::mem::take(&mut self.joined);
-            self.give_back(costs);
+            self.free_window();
         }
+    }
+
+    /// What waits for the client holds the worker up no more: `OnClose` may have something to say to a room.
+    fn free_window(&mut self) {
+        let costs = self.member.outbox().take_costs() + std::mem::take(&mut self.joined);
+        self.give_back(costs);
     }
 
     fn on_unwritten(&mut self, error: &std::io::Error) {
