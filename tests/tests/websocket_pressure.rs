@@ -63,10 +63,10 @@ impl Running {
         loop {
             tokio::time::sleep(Duration::from_millis(300)).await;
             let now = last();
-            if now.is_some() && now == before {
-                return now.expect("it began");
+            match now {
+                Some(taken) if now == before => return taken,
+                _ => before = now,
             }
-            before = now;
         }
     }
 
