@@ -204,7 +204,7 @@ impl Chain {
                 slots: self.slots,
                 reads_late: self.reads_late,
                 failure_header: self.failure_header,
-                tracing: self.tracing.clone(),
+                tracing: self.tracing,
                 tasks: self.tasks.clone(),
                 websockets: self.websockets.clone(),
                 sockets: self.sockets.clone(),

@@ -25,13 +25,6 @@ impl Found {
         self.add(figure.into(), holds, self.mode.size != Size::Test);
     }
 
-    /// Something to know, which nothing is held against.
-    pub(super) fn note(&mut self, words: impl Into<String>) {
-        let words = words.into();
-        println!("       {words}");
-        self.figures.push(words);
-    }
-
     fn add(&mut self, figure: String, holds: bool, counts: bool) {
         println!(
             "{} {figure}",
