@@ -82,7 +82,7 @@ impl Random {
 
 async fn one(addr: std::net::SocketAddr, number: usize) -> Did {
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1) << 20);
-    let way = if number % SILENT == 0 { Silent } else { WAYS[random.below(WAYS.len())] };
+    let way = if number.is_multiple_of(SILENT) { Silent } else { WAYS[random.below(WAYS.len())] };
     let path = if way == Silent { "/impatient" } else { "/rooms" };
     let room = format!("room {}", random.below(50));
     let mut socket =
