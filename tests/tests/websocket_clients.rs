@@ -203,9 +203,9 @@ async fn chromium() {
     let _dog = watchdog(240);
     let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        names.iter().flat_map(|name| std::env::split_paths(&path).map(|dir| dir.join(name)));
-    let Some(browser) = found.into_iter().find(|file| file.is_file()) else {
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut files = names.iter().flat_map(|name| dirs.iter().map(move |dir| dir.join(name)));
+    let Some(browser) = files.find(|file| file.is_file()) else {
         println!("NOT TESTED: a browser, for want of one (Debian: apt-get install chromium)");
         return;
     };
@@ -224,9 +224,9 @@ async fn chromium() {
     let said = output(client, Duration::from_secs(180)).await;
     let saw: Value = serde_json::from_str(&said).expect("JSON");
     let talk = ["bob is here", "ada: <b>hello</b>", "bob: héllo ☃ 😀", "ada: once more"];
+    let ada = [&["ada is here"], &talk[..], &["bob has left"]].concat();
     let right = json!({
-        // In the order they were told; who leaves is told of.
-        "ada": [&["ada is here"], &talk[..], &["bob has left"]].concat(),
+        "ada": ada,
         "bob": talk,
         "here": ["1 here", "2 here", "1 here"],
         // Her page is of another origin.

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 from websockets.sync.client import connect
@@ -32,12 +33,12 @@ def until(what, probe):
 class Tab:
     """A page, by the DevTools protocol."""
 
-    def __init__(self, port, url):
+    def __init__(self, stack, port, url):
         self.port = port
         new = urllib.request.Request(f"http://127.0.0.1:{port}/json/new?{url}", method="PUT")
         about = json.load(urllib.request.urlopen(new, timeout=LIMIT))
         self.id, self.url, self.calls = about["id"], url, 0
-        self.wire = connect(about["webSocketDebuggerUrl"], proxy=None, max_size=None, legacy=True)
+        self.wire = stack.enter_context(connect(about["webSocketDebuggerUrl"], proxy=None, max_size=None))
         until(f"the form of {url}", lambda: self.run("!!document.getElementById('enter')?.onsubmit"))
 
     def run(self, script):
@@ -71,8 +72,8 @@ class Tab:
         urllib.request.urlopen(f"http://127.0.0.1:{self.port}/json/close/{self.id}", timeout=LIMIT)
 
 
-def chat(port):
-    ada, bob, eve = Tab(port, URL), Tab(port, URL), Tab(port, FOREIGN)
+def chat(port, stack):
+    ada, bob, eve = (Tab(stack, port, url) for url in (URL, URL, FOREIGN))
     ada.enter("ada")
     ada.sees("ada is here")
     here = [ada.here()]
@@ -104,7 +105,8 @@ with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
     try:
         port = Path(profile, "DevToolsActivePort")
         until("the port of the browser", lambda: port.exists() and port.read_text().count("\n"))
-        print(json.dumps(chat(port.read_text().split()[0])))
+        with ExitStack() as stack:
+            print(json.dumps(chat(port.read_text().split()[0], stack)))
     finally:
         browser.terminate()
         browser.wait(LIMIT)

@@ -225,6 +225,8 @@ impl Live {
             Said::Close(wanted) => self.close(SocketEnd::Plugin, wanted, false),
             Said::Ping(payload) if self.farewell.is_none() => self.socket.ping(&payload),
             Said::Ping(_) => {}
+            // Said before the worker heard of the close.
+            Said::Join(_) if self.told.is_some() => {}
             Said::Join(room) => {
                 let joined = RoomName::parse(&room).and_then(|room| self.member.join(&room));
                 if let Err(why) = joined {
@@ -347,7 +349,7 @@ impl Live {
         });
     }
 
-    /// The worker hears once that the socket is closed.
+    /// The worker hears once that the socket is closed, which is in no room from then on: `OnClose` counts those who stay.
     fn tell(&mut self, closing: &Closing, error: Option<&str>) {
         if self.told.is_some() {
             return;
@@ -359,6 +361,7 @@ impl Live {
             conversation.closed(closing);
         }
         self.told = Some(Instant::now() + self.options.close_timeout);
+        self.member.leave_all();
         self.handing_over = None;
     }
 
