@@ -96,19 +96,7 @@ fn plot(root: &Path, rest: &[String]) -> Result<()> {
         _ => return Err("cargo xtask bench plot [FOLDER]".into()),
     };
     let benches = root.join("benches");
-    let venv = target(root).join("plot");
-    let python = venv.join("bin/python");
-    let wanted = benches.join("requirements.txt");
-    let text = fs::read_to_string(&wanted).map_err(|e| format!("{}: {e}", wanted.display()))?;
-    let installed = venv.join("installed.txt");
-    if fs::read_to_string(&installed).unwrap_or_default() != text {
-        tool::python()?;
-        process::show(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-        let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
-        process::show(pip.arg(&wanted))?;
-        fs::write(&installed, text).map_err(|e| format!("{}: {e}", installed.display()))?;
-    }
+    let python = tool::venv(&target(root).join("plot"), &benches.join("requirements.txt"))?;
     let mut plot = Command::new(&python);
     process::show(plot.arg(benches.join("plot.py")).arg(folder).arg(benches.join("charts")))
 }

@@ -1,4 +1,4 @@
-//! The Go modules of the tree: the SDK, the test plugins, the examples.
+//! The Go modules of the tree: the SDK, the test plugins, the examples, a client.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,10 +28,11 @@ pub(crate) fn plugins(root: &Path) -> Vec<Plugin> {
     found.into_iter().map(|(name, dir)| Plugin { name, dir }).collect()
 }
 
-/// Every module: the SDK first.
+/// Every module: the SDK first, a client of the tests last.
 pub(crate) fn modules(root: &Path) -> Vec<PathBuf> {
     let sdk = root.join("sdk-go");
     let mut all: Vec<PathBuf> = plugins(root).into_iter().map(|p| p.dir).collect();
+    all.push(root.join("tests/clients/go"));
     if sdk.join("go.mod").exists() {
         all.insert(0, sdk);
     }

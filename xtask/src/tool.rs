@@ -36,10 +36,32 @@ pub(crate) fn cmake() -> Result<()> {
     present("cmake", "cmake is needed to build flatc: package `cmake` (3.16 or newer) and `g++`")
 }
 
-/// Python with venv, for the charts.
-pub(crate) fn python() -> Result<()> {
+/// Python in an environment of its own at `dir`, with the packages that the file `requirements` names: fetched by pip when
+/// that changed. The interpreter.
+pub(crate) fn venv(dir: &Path, requirements: &Path) -> Result<PathBuf> {
     let hint = "python3 with venv is needed: packages `python3` (3.11 or newer) and `python3-venv`";
-    present("python3", hint)
+    let (python, installed) = (dir.join("bin/python"), dir.join("installed.txt"));
+    let wanted =
+        fs::read_to_string(requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
+    if fs::read_to_string(&installed).unwrap_or_default() != wanted {
+        present("python3", hint)?;
+        process::show(Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir))?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
+        process::show(pip.arg(requirements))?;
+        fs::write(&installed, wanted).map_err(|e| format!("{}: {e}", installed.display()))?;
+    }
+    Ok(python)
+}
+
+/// The clients of tests/clients that need something, below `target`: the one in Go built, Python for the other.
+pub(crate) fn websocket_clients(root: &Path, target: &Path) -> Result<()> {
+    go(root)?;
+    let (from, into) = (root.join("tests/clients"), target.join("tools/websocket-clients"));
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(into.join("go")).arg(".").env("CGO_ENABLED", "0");
+    process::show(build.current_dir(from.join("go")))?;
+    venv(&into.join("python"), &from.join("python/requirements.txt")).map(|_| ())
 }
 
 /// The version of Autobahn's tests that is asked; it runs under Python 2.7 only.

@@ -50,6 +50,9 @@ const GROUPS: [&str; 23] = [
 /// The group that needs Autobahn's tests.
 const AUTOBAHN: &str = "websocket_autobahn";
 
+/// The group that needs clients of WebSockets in other languages.
+const CLIENTS: &str = "websocket_clients";
+
 /// The group that compares the marks of the original's defects with the names of the tests that ran.
 const BUGS: &str = "bugs";
 
@@ -95,6 +98,10 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let wstest = (names.iter().any(|n| n == AUTOBAHN) && !alone)
         .then(|| tool::autobahn(&target).map_err(|why| eprintln!("{AUTOBAHN}: {why}")).ok())
         .flatten();
+    if names.iter().any(|n| n == CLIENTS) && !alone {
+        // Its tests fail, and say what they miss.
+        tool::websocket_clients(root, &target).unwrap_or_else(|why| eprintln!("{CLIENTS}: {why}"));
+    }
     let run = Run { root, target, artifacts, wstest, long: args.long, filter };
 
     let mut all: Vec<Report> = Vec::new();
