@@ -92,6 +92,11 @@ impl Memory {
             connections.remove(&connection.id);
         }
         drop(connections);
+        self.leave_all(connection)
+    }
+
+    /// Takes a connection out of every room. Returns the keys of those it was in.
+    pub(super) fn leave_all(&self, connection: &Connection) -> Vec<Arc<str>> {
         let rooms = std::mem::take(&mut *lock(&connection.rooms));
         rooms.iter().for_each(|room| self.remove(room, connection.number));
         rooms.iter().map(|room| room.key.clone()).collect()

@@ -256,6 +256,13 @@ impl Member {
         }
     }
 
+    /// Leaves every room.
+    pub(crate) fn leave_all(&self) {
+        for room in self.hub.memory.leave_all(&self.connection) {
+            self.hub.note(|| Change::Left { id: self.connection.id.clone(), room });
+        }
+    }
+
     /// [`Hub::broadcast`] in its own namespace and on its own budget. Returns how many of this node it is queued for, and how
     /// long the sender's window is to be held back; mostly not at all.
     pub(crate) fn broadcast(

@@ -246,7 +246,7 @@ impl Live {
         });
     }
 
-    /// The worker hears once that the socket is closed.
+    /// The worker hears once that the socket is closed, which is in no room from then on: `OnClose` counts those who stay.
     fn tell(&mut self, closing: &Closing, error: Option<&str>) {
         if self.told.is_some() {
             return;
@@ -258,6 +258,7 @@ impl Live {
             conversation.closed(closing);
         }
         self.told = Some(self.now + self.options.close_timeout);
+        self.member.leave_all();
         self.handing_over = None;
         self.free_window();
     }

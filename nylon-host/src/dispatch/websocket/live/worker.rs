@@ -34,6 +34,8 @@ impl Live {
             Said::Close(wanted) => self.close(SocketEnd::Plugin, wanted, false),
             Said::Ping(payload) if self.farewell.is_none() => self.socket.ping(&payload),
             Said::Ping(_) => {}
+            // Said before the worker heard of the close.
+            Said::Join(_) if self.told.is_some() => {}
             Said::Join(room) => {
                 let joined = RoomName::parse(&room).and_then(|room| self.member.join(&room));
                 if let Err(why) = joined {
