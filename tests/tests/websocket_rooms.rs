@@ -81,7 +81,7 @@ async fn members_leave_by_themselves_and_with_their_connection() {
     assert_eq!(a.text().await, "to me");
     assert!(b.quiet(A_MOMENT).await);
 
-    // However a connection ends, its OnClose still has its rooms, and says goodbye there.
+    // However a connection ends, its OnClose still says goodbye in its rooms.
     for end in ["close", "plugin", "gone", "reset"] {
         let mut guest = WebSocket::open(gateway.addr, "/rooms?join=lobby&bye=lobby").await;
         guest.text().await;
