@@ -230,10 +230,15 @@ impl Exchange {
 
     /// An error of the gateway, with the headers plugins set before: those that suit any response.
     fn fail(&mut self, error: &ServiceError) -> Response<Body> {
-        self.error = Some(error.message.clone());
+        self.forget_response(error.message.clone());
+        error_response(error)
+    }
+
+    /// The request fails because of `why`: of what plugins set for the response that which suits any stays.
+    fn forget_response(&mut self, why: String) {
+        self.error = Some(why);
         self.draft.retain(|op| !op.is_of_one_response());
         self.draft_body = None;
-        error_response(error)
     }
 }
 

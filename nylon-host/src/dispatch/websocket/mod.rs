@@ -95,10 +95,7 @@ impl Guard {
     }
 
     async fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
-        let exchange = self.exchange();
-        exchange.error = Some(refusal.reason.to_owned());
-        exchange.draft.retain(|op| !op.is_of_one_response());
-        exchange.draft_body = None;
+        self.exchange().forget_response(refusal.reason.to_owned());
         self.respond(refusal.response()).await
     }
 }
@@ -155,13 +152,10 @@ impl Exchange {
                     if !vacant && live.turn().await == Turn::Over {
                         break;
                     }
-                    vacant = match Box::pin(self.resume(step, &mut live)).await {
-                        true => false,
-                        false => {
-                            live.orphaned();
-                            false
-                        }
-                    };
+                    vacant = false;
+                    if !Box::pin(self.resume(step, &mut live)).await {
+                        live.orphaned();
+                    }
                 }
                 self.sent = live.sent();
                 self.error = live.error();
